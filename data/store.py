@@ -1,0 +1,172 @@
+"""The workspace: a folder with one DuckDB file for records and Parquet parts for bulk.
+
+1. `Workspace.open` makes the folder if asked to, and brings the schema up to date (one transaction a migration).
+2. `read()` and `write()` open the file, do their work and close it: DuckDB lets a writer exclude all readers and a
+   reader exclude the writer, so nobody keeps a connection. A lock held by another process is waited for, with
+   jitter, up to a bound; then a `Mistake` says who to look for.
+3. `append` puts records (mappings of column to value) into a table; missing columns are NULL.
+4. `write_part` writes Parquet aside and renames it, so a reader never sees half a file; parts need no lock.
+
+The layout of the folder is in the README.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.errors import Mistake
+
+FILE = "lacewing.duckdb"
+PATIENCE = 30.0
+"""Seconds to wait for a lock that another process holds. Reads take milliseconds, so this is ample."""
+
+
+class Workspace:
+    """One workspace folder; cheap to make, holds no connection."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def open(cls, folder: str | Path, *, create: bool = False) -> Workspace:
+        """The workspace in `folder`, at the newest schema.
+
+        Raises `Mistake` when it does not exist and `create` is false, cannot be made, or has a newer schema.
+        """
+        workspace = cls(Path(folder).expanduser())
+        if not workspace.path.exists():
+            if not create:
+                raise Mistake(
+                    f"There is no workspace in {str(folder)!r} ({FILE} is missing). "
+                    f"Run `lacewing demo --workspace {folder}` to make one, or name another with --workspace."
+                )
+            workspace._make_folder()
+        workspace._migrate(create)
+        return workspace
+
+    @property
+    def path(self) -> Path:
+        return self.folder / FILE
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Mistake(f"The workspace folder {str(self.folder)!r} cannot be made: {error.strerror}.") from error
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A short read-only connection; materialise results (`fetchall`, `to_arrow_table`) before leaving."""
+        connection = _connect(self.path, read_only=True)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A short transaction: committed on leaving, rolled back on any exception."""
+        connection = _connect(self.path, read_only=False)
+        try:
+            connection.begin()
+            yield connection
+            connection.commit()
+        except BaseException:
+            with contextlib.suppress(duckdb.Error):
+                connection.rollback()
+            raise
+        finally:
+            connection.close()
+
+    def _migrate(self, create: bool) -> None:
+        known = migrations()
+        applied = self._applied() if self.path.exists() else set()
+        if newer := applied - known.keys():
+            raise Mistake(
+                f"The workspace {str(self.folder)!r} has schema {max(newer)}, newer than this lacewing knows "
+                f"({max(known)}). Update lacewing, or open another workspace."
+            )
+        if not applied and not create and self.path.exists():
+            raise Mistake(f"{str(self.path)!r} is a DuckDB file but not a lacewing workspace; name another folder.")
+        for name in sorted(known.keys() - applied):
+            with self.write() as db:
+                db.execute("create table if not exists migrations (name varchar primary key, applied timestamp)")
+                db.execute(known[name])
+                db.execute("insert into migrations values (?, now()::timestamp)", [name])
+
+    def _applied(self) -> set[str]:
+        with self.read() as db:
+            tables = db.execute("select table_name from duckdb_tables()").fetchall()
+            if ("migrations",) not in tables:
+                return set()
+            return {name for (name,) in db.execute("select name from migrations").fetchall()}
+
+    def write_part(self, part: str | Path, table: pa.Table, **options: Any) -> Path:
+        """Writes `table` as the Parquet file `part` (relative to the folder), whole or not at all."""
+        path = self.folder / part
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            pq.write_table(table, aside, **options)
+            os.replace(aside, path)
+        except OSError as error:
+            raise Mistake(
+                f"Writing {path} failed: {error.strerror or error}. Nothing was left half-written."
+            ) from error
+        finally:
+            aside.unlink(missing_ok=True)
+        return path
+
+
+def migrations() -> dict[str, str]:
+    """Every migration's name and SQL, in order of name."""
+    folder = resources.files("data") / "migrations"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    return {f.name.removesuffix(".sql"): f.read_text() for f in files}
+
+
+def append(db: duckdb.DuckDBPyConnection, table: str, records: Iterable[Mapping[str, Any]]) -> int:
+    """Adds records to `table` and returns how many; dicts and lists become JSON. Every record has the same keys."""
+    rows = [{k: _column(v) for k, v in record.items()} for record in records]
+    if rows:
+        db.register("incoming", pa.Table.from_pylist(rows))
+        db.execute(f'insert into "{table}" by name select * from incoming')
+        db.unregister("incoming")
+    return len(rows)
+
+
+def _column(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | tuple) else value
+
+
+def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=read_only)
+        except duckdb.IOException as error:
+            if "lock" not in str(error).lower():
+                raise Mistake(f"{path} cannot be opened as a DuckDB file: {str(error).splitlines()[0]}") from error
+            if time.monotonic() > deadline:
+                raise Mistake(
+                    f"{path} has been locked by another process for {PATIENCE:.0f} seconds. Close the program that "
+                    f"holds it open (a DuckDB shell, perhaps) and run the command again; nothing was lost."
+                ) from error
+            time.sleep(0.02 + random.random() * 0.08)
+        except duckdb.ConnectionException:
+            # Another thread of this process (the dashboard's) has the file open in the other mode for a moment.
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02 + random.random() * 0.08)

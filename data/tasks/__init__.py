@@ -1,0 +1,1 @@
+"""Behaviours to trace, one file each."""

@@ -1,0 +1,182 @@
+"""The words everything is written in: sites, features, nodes, estimates, and content digests.
+
+Every word is a frozen dataclass whose `str` parses back. Ids are digests of content, never Python's `hash()`
+and never positions in a list. Axes are named `batch pos d_model d_sae layer head` everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from data.errors import Mistake, unknown
+
+SITE_KINDS = ("resid_pre", "attn_z", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post")
+"""The kinds of site of a block, in the order in which a forward pass meets them."""
+_HOOKS = {"attn_z": "attn.hook_z", "mlp_in": "mlp.hook_in"}
+NODE_KINDS = ("latent", "error", "token", "logit", "head", "neuron")
+
+
+def digest(*content: Any, length: int = 16) -> str:
+    """A short SHA-256 of `content` (anything JSON can hold, dataclasses, bytes), equal in every process."""
+
+    def plain(value: Any) -> Any:
+        if is_dataclass(value) and not isinstance(value, type):
+            return asdict(value)
+        if isinstance(value, bytes):
+            return hashlib.sha256(value).hexdigest()
+        return str(value)
+
+    text = json.dumps(content, sort_keys=True, default=plain, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def digest_files(paths: Iterable[Path], length: int = 16) -> str:
+    """A short SHA-256 over the names and bytes of files, in the order given."""
+    total = hashlib.sha256()
+    for path in paths:
+        total.update(path.name.encode() + b"\0")
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                total.update(block)
+    return total.hexdigest()[:length]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A named place in a model: `resid_post:10` is the residual stream after block 10. Sites sort by depth."""
+
+    layer: int
+    kind: str = "resid_post"
+
+    def __post_init__(self) -> None:
+        if self.kind not in SITE_KINDS:
+            raise unknown("site", self.kind, SITE_KINDS, "Write a site as KIND:LAYER, such as resid_post:10.")
+        if self.layer < 0:
+            raise Mistake(f"Site {self.kind}:{self.layer} has a negative layer; layers count from 0.")
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.layer}"
+
+    def __lt__(self, other: Site) -> bool:
+        return self.depth < other.depth
+
+    @property
+    def depth(self) -> tuple[int, int]:
+        """Where a forward pass meets this site: its block, then its place within the block."""
+        return self.layer, SITE_KINDS.index(self.kind)
+
+    @property
+    def hook(self) -> str:
+        """TransformerLens' name of the hook point."""
+        return f"blocks.{self.layer}.{_HOOKS.get(self.kind, f'hook_{self.kind}')}"
+
+    @classmethod
+    def parse(cls, text: str) -> Site:
+        kind, _, layer = text.strip().partition(":")
+        if kind not in SITE_KINDS:
+            raise unknown("site", kind, SITE_KINDS, "Write a site as KIND:LAYER, such as resid_post:10.")
+        if not re.fullmatch(r"\d+", layer):
+            raise Mistake(f"Site {text!r} needs a layer number: write {kind}:LAYER, such as {kind}:10.")
+        return cls(int(layer), kind)
+
+
+def parse_sites(text: str) -> tuple[Site, ...]:
+    """`resid_post:5,10,mlp_out:3` as sites; a kind holds until the next one. Raises `Mistake` on a site named twice."""
+    sites: list[Site] = []
+    kind = ""
+    for piece in text.replace(" ", "").split(","):
+        kind, layer = piece.split(":", 1) if ":" in piece else (kind, piece)
+        sites.append(Site.parse(f"{kind}:{layer}"))
+    if len(set(sites)) < len(sites):
+        raise Mistake(f"Sites {text!r} name a site twice; name each once.")
+    return tuple(sorted(sites))
+
+
+@dataclass(frozen=True, order=True)
+class Feature:
+    """One latent of one dictionary, written `DICTIONARY/LATENT`."""
+
+    dictionary: str
+    latent: int
+
+    def __str__(self) -> str:
+        return f"{self.dictionary}/{self.latent}"
+
+    @classmethod
+    def parse(cls, text: str) -> Feature:
+        dictionary, _, latent = text.rpartition("/")
+        if not dictionary or not latent.isdigit():
+            raise Mistake(f"{text!r} is not a feature; write DICTIONARY/LATENT, such as 3fa9c1d2/17.")
+        return cls(dictionary, int(latent))
+
+
+@dataclass(frozen=True)
+class Node:
+    """A place in a circuit: a latent or the dictionary's error at a site and token position, or the metric's logits.
+
+    Written `resid_post:10/latent:7@4`, `resid_post:10/error@4`, `logit@6`; the position is part of the id.
+    """
+
+    site: Site | None
+    kind: str
+    latent: int | None
+    position: int
+
+    def __post_init__(self) -> None:
+        if self.kind not in NODE_KINDS:
+            raise unknown("node kind", self.kind, NODE_KINDS)
+
+    def __str__(self) -> str:
+        place = f"{self.site}/" if self.site else ""
+        index = "" if self.latent is None else f":{self.latent}"
+        return f"{place}{self.kind}{index}@{self.position}"
+
+    @classmethod
+    def parse(cls, text: str) -> Node:
+        match = re.fullmatch(r"(?:(\w+:\d+)/)?(\w+?)(?::(\d+))?@(\d+)", text)
+        if not match:
+            raise Mistake(f"{text!r} is not a node; write SITE/latent:INDEX@POSITION or SITE/error@POSITION.")
+        site, kind, latent, position = match.groups()
+        return cls(Site.parse(site) if site else None, kind, int(latent) if latent else None, int(position))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval (95 % unless said otherwise)."""
+
+    value: float
+    lower: float
+    upper: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} [{self.lower:.3g}, {self.upper:.3g}]"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A clean prompt and its counterfactual: same length in tokens, differing only in what the task varies.
+
+    `answer` is the token that should follow `clean`, `counter_answer` the one that should follow `counterfactual`.
+    """
+
+    clean: tuple[int, ...]
+    counterfactual: tuple[int, ...]
+    answer: int
+    counter_answer: int
+    roles: tuple[str, ...]
+    """A name for each position, such as `subject`, equal in all pairs of a task; `prefix` for the model's own."""
+    text: str
+    counter_text: str
+
+    def __post_init__(self) -> None:
+        if not len(self.clean) == len(self.counterfactual) == len(self.roles):
+            raise Mistake(
+                f"The prompts {self.text!r} and {self.counter_text!r} have {len(self.clean)} and "
+                f"{len(self.counterfactual)} tokens for {len(self.roles)} roles; a pair needs prompts of equal length."
+            )
