@@ -1,0 +1,33 @@
+"""Stand-ins that every room's tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from data.models import Subject
+from data.store import Workspace
+
+torch.set_num_threads(1)  # two cores, often busy: more threads than that are slower, and one is deterministic
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a two-block model that does subject-verb agreement; see tests/tiny.py."""
+    import tiny
+
+    return tiny.save(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def subject(tiny_model: Path) -> Subject:
+    """The tiny model, opened."""
+    return Subject.open(str(tiny_model))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An empty workspace."""
+    return Workspace.open(tmp_path / "workspace", create=True)
