@@ -67,9 +67,12 @@ class Workspace:
             raise Mistake(f"The workspace folder {str(self.folder)!r} cannot be made: {error.strerror}.") from error
 
     @contextlib.contextmanager
-    def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A short read-only connection; materialise results (`fetchall`, `to_arrow_table`) before leaving."""
-        connection = _connect(self.path, read_only=True)
+    def read(self, *, patience: float = PATIENCE) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A short read-only connection; materialise results (`fetchall`, `to_arrow_table`) before leaving.
+
+        Raises `Mistake` when another process still holds the file after `patience` seconds.
+        """
+        connection = _connect(self.path, read_only=True, patience=patience)
         try:
             yield connection
         finally:
@@ -151,8 +154,8 @@ def _column(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | tuple) else value
 
 
-def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
-    deadline = time.monotonic() + PATIENCE
+def _connect(path: Path, *, read_only: bool, patience: float = PATIENCE) -> duckdb.DuckDBPyConnection:
+    deadline = time.monotonic() + patience
     while True:
         try:
             return duckdb.connect(str(path), read_only=read_only)
@@ -161,7 +164,7 @@ def _connect(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
                 raise Mistake(f"{path} cannot be opened as a DuckDB file: {str(error).splitlines()[0]}") from error
             if time.monotonic() > deadline:
                 raise Mistake(
-                    f"{path} has been locked by another process for {PATIENCE:.0f} seconds. Close the program that "
+                    f"{path} has been locked by another process for {patience:.0f} seconds. Close the program that "
                     f"holds it open (a DuckDB shell, perhaps) and run the command again; nothing was lost."
                 ) from error
             time.sleep(0.02 + random.random() * 0.08)

@@ -1,0 +1,307 @@
+"""Every SELECT that a reader of a workspace needs.
+
+1. A query opens a short read-only connection, takes what it needs and closes it, so that it can never stop a run.
+2. Rows are plain dicts of column to value with their JSON columns parsed; a question with few fixed answers gives a
+   frozen dataclass. Nothing here writes.
+3. `version` names the state of the file: an answer may be kept for as long as it stays the same.
+
+A reader who waits `PATIENCE` seconds for a writer gets a `Mistake` that says so.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.errors import Mistake, unknown
+from data.store import Workspace
+from data.words import Feature
+
+Row = dict[str, Any]
+
+PATIENCE = 5.0
+"""Seconds to wait for a writer: writes take milliseconds, and a person is watching."""
+
+JSON_COLUMNS = frozenset(
+    ("config", "packages", "summary", "metrics", "statistics", "details", "prompt", "selfcheck", "calibration",
+     "dictionaries", "prompts")
+)  # fmt: skip
+
+DENSE = 0.1
+"""A feature active at more than this share of tokens is called dense: too common to mean one thing."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many rows of each kind a workspace holds."""
+
+    runs: int
+    dictionaries: int
+    features: int
+    circuits: int
+    explanations: int
+    failures: int
+    """Explanations that are errors."""
+    scores: int
+
+
+@dataclass(frozen=True)
+class Facets:
+    """Which features to list, and in which order."""
+
+    dictionary: str | None = None
+    state: str = "any"
+    """any, alive, dead (density 0) or dense (density above DENSE)."""
+    density: tuple[float, float] = (0.0, 1.0)
+    """Lowest and highest share of tokens."""
+    activation: float = 0.0
+    """Lowest maximum activation."""
+    explained: bool = False
+    circuit: bool = False
+    """Only features that are nodes of some circuit."""
+    text: str = ""
+    """Part of an explanation's text."""
+    sort: str = "max activation"
+
+    def __post_init__(self) -> None:
+        if self.sort not in SORTS:
+            raise unknown("order of features", self.sort, SORTS)
+        if self.state not in STATES:
+            raise unknown("state of a feature", self.state, STATES)
+
+
+SORTS = {
+    "max activation": "max_activation desc",
+    "most dense": "density desc",
+    "least dense": "density",
+    "circuit effect": "effect desc nulls last",
+    "score above control": "difference desc nulls last",
+    "latent": "layer, dictionary, latent",
+}
+STATES = {
+    "any": "true",
+    "alive": f"density > 0 and density <= {DENSE}",
+    "dead": "density = 0",
+    "dense": f"density > {DENSE}",
+}
+
+
+def version(workspace: Workspace) -> str:
+    """A name for the state of the records: it changes with every write."""
+    return "|".join(_stamp(workspace.path.with_name(workspace.path.name + end)) for end in ("", ".wal"))
+
+
+def _stamp(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError:
+        return "-"
+    return f"{found.st_mtime_ns}.{found.st_size}"
+
+
+def rows(workspace: Workspace, sql: str, parameters: list[Any] | None = None) -> list[Row]:
+    """The answer to `sql` as dicts, JSON columns parsed. Raises `Mistake` when the file stays locked."""
+    with workspace.read(patience=PATIENCE) as db:
+        result = db.execute(sql, parameters or [])
+        names = [column[0] for column in result.description or []]
+        found = result.fetchall()
+    return [{name: _parse(name, value) for name, value in zip(names, row, strict=True)} for row in found]
+
+
+def _parse(name: str, value: Any) -> Any:
+    return json.loads(value) if name in JSON_COLUMNS and isinstance(value, str) else value
+
+
+def counts(workspace: Workspace) -> Counts:
+    """How much there is of everything."""
+    tables = {f.name: f"select count(*) from {f.name}" for f in Counts.__dataclass_fields__.values()}
+    tables["failures"] = "select count(*) from explanations where error is not null"
+    [row] = rows(workspace, "select " + ", ".join(f"({sql}) as {name}" for name, sql in tables.items()))
+    return Counts(**row)
+
+
+def runs(workspace: Workspace, limit: int = 200) -> list[Row]:
+    """Runs, newest first."""
+    return rows(workspace, "select * from runs order by started desc limit ?", [limit])
+
+
+def dictionaries(workspace: Workspace) -> list[Row]:
+    """Dictionaries by depth, each with how many features are recorded, explained and in circuits."""
+    return rows(
+        workspace,
+        """select d.*, coalesce(f.features, 0) as features, coalesce(e.explained, 0) as explained,
+                  coalesce(n.in_circuits, 0) as in_circuits
+           from dictionaries d
+           left join (select dictionary, count(*) as features from features group by 1) f using (dictionary)
+           left join (select dictionary, count(distinct latent) as explained from explanations
+                      where text is not null group by 1) e using (dictionary)
+           left join (select dictionary, count(distinct latent) as in_circuits from nodes
+                      where latent is not null group by 1) n using (dictionary)
+           order by d.layer, d.site, d.dictionary""",
+    )
+
+
+def harvests(workspace: Workspace, dictionary: str) -> list[Row]:
+    """Harvests of one dictionary, newest run first."""
+    return rows(
+        workspace,
+        """select h.* from harvests h left join runs r using (run) where h.dictionary = ?
+           order by r.started desc nulls last, h.harvest""",
+        [dictionary],
+    )
+
+
+def features(workspace: Workspace, facets: Facets, *, offset: int = 0, limit: int = 50) -> list[Row]:
+    """One page of features: dictionary, latent, site, density, max_activation, circuits, effect (the largest |effect|
+    of its nodes), text, explainer, scorer, score, control, difference; `total` counts all pages' rows.
+    """
+    where, parameters = _where(facets)
+    return rows(
+        workspace,
+        f"""with {_NODES}, {_BEST}
+        select f.dictionary, f.latent, d.site, d.layer, f.density, f.max_activation, coalesce(n.circuits, 0) as circuits,
+               n.effect, b.text, b.explainer, b.scorer, b.score, b.control, b.difference, count(*) over () as total
+        from features f join dictionaries d using (dictionary)
+        left join in_circuits n using (dictionary, latent) left join best b using (dictionary, latent)
+        where {where} order by {SORTS[facets.sort]}, dictionary, latent limit ? offset ?""",
+        [*parameters, min(limit, 500), offset],
+    )
+
+
+_NODES = """in_circuits as (
+    select dictionary, latent, count(distinct circuit) as circuits, max(abs(effect)) as effect
+    from nodes where latent is not null group by 1, 2)"""
+_BEST = """best as (
+    select e.dictionary, e.latent, e.text, e.explainer, s.scorer, s.value as score, s.control, s.difference
+    from explanations e left join scores s on s.explanation = e.explanation and s.error is null
+    where e.text is not null
+    qualify row_number() over (partition by e.dictionary, e.latent
+                               order by s.difference desc nulls last, s.value desc nulls last, e.explanation) = 1)"""
+
+
+def _where(facets: Facets) -> tuple[str, list[Any]]:
+    """The condition of `features` as SQL and its parameters."""
+    conditions = [STATES[facets.state], "density between ? and ?", "max_activation >= ?"]
+    parameters: list[Any] = [*facets.density, facets.activation]
+    if facets.dictionary:
+        conditions.append("f.dictionary = ?")
+        parameters.append(facets.dictionary)
+    if facets.explained:
+        conditions.append("b.text is not null")
+    if facets.circuit:
+        conditions.append("n.circuits > 0")
+    if facets.text:
+        conditions.append("contains(lower(b.text), lower(?))")
+        parameters.append(facets.text)
+    return " and ".join(conditions), parameters
+
+
+def feature(workspace: Workspace, wanted: Feature) -> Row:
+    """One feature with its dictionary's site, name, model and metrics; raises `Mistake` when it is not recorded."""
+    found = rows(
+        workspace,
+        """select f.*, d.site, d.layer, d.name, d.model, d.latents, d.metrics
+           from features f join dictionaries d using (dictionary) where f.dictionary = ? and f.latent = ?""",
+        [wanted.dictionary, wanted.latent],
+    )
+    if found:
+        return found[0]
+    raise _missing_feature(workspace, wanted)
+
+
+def _missing_feature(workspace: Workspace, wanted: Feature) -> Mistake:
+    known = rows(workspace, "select dictionary, latents, site from dictionaries")
+    mine = [row for row in known if row["dictionary"] == wanted.dictionary]
+    if not mine:
+        return unknown("dictionary", wanted.dictionary, [row["dictionary"] for row in known])
+    if wanted.latent >= mine[0]["latents"]:
+        return Mistake(
+            f"Dictionary {wanted.dictionary} ({mine[0]['site']}) has {mine[0]['latents']} latents "
+            f"(0 to {mine[0]['latents'] - 1}); there is no latent {wanted.latent}."
+        )
+    return Mistake(f"Nothing is recorded of feature {wanted} yet. `lacewing harvest` records every feature.")
+
+
+def explanations(workspace: Workspace, wanted: Feature) -> list[Row]:
+    """A feature's explanations, those that failed too (`error`), newest run first."""
+    return rows(
+        workspace,
+        """select e.*, r.started from explanations e left join runs r using (run)
+           where e.dictionary = ? and e.latent = ? order by r.started desc nulls last, e.explanation""",
+        [wanted.dictionary, wanted.latent],
+    )
+
+
+def scores(workspace: Workspace, wanted: Feature) -> list[Row]:
+    """Every score of every explanation of a feature, failed ones too."""
+    return rows(
+        workspace,
+        """select s.* from scores s join explanations e using (explanation)
+           where e.dictionary = ? and e.latent = ? order by s.explanation, s.scorer""",
+        [wanted.dictionary, wanted.latent],
+    )
+
+
+def places(workspace: Workspace, wanted: Feature) -> list[Row]:
+    """The nodes of circuits at which a feature sits, the most important first."""
+    return rows(
+        workspace,
+        """select n.*, c.task, c.method from nodes n join circuits c using (circuit)
+           where n.dictionary = ? and n.latent = ? order by abs(n.effect) desc""",
+        [wanted.dictionary, wanted.latent],
+    )
+
+
+def circuits(workspace: Workspace) -> list[Row]:
+    """Circuits, newest first, with how many nodes and edges each has and how many nodes are verified."""
+    return rows(
+        workspace,
+        """select c.*, r.started, coalesce(n.nodes, 0) as nodes, coalesce(n.verified, 0) as verified,
+                  coalesce(e.edges, 0) as edges, b.size as best_size, b.value as best_value, b.lower as best_lower,
+                  b.upper as best_upper, b.control as best_control
+           from circuits c left join runs r using (run)
+           left join (select circuit, count(*) as nodes, count(verified) as verified from nodes group by 1) n
+               using (circuit)
+           left join (select circuit, count(*) as edges from edges group by 1) e using (circuit)
+           left join (select * from evaluations where kind = 'faithfulness' and mask = 'nodes'
+                      qualify row_number() over (partition by circuit order by abs(size - 500), size) = 1) b
+               using (circuit)
+           order by r.started desc nulls last, c.circuit""",
+    )
+
+
+def circuit(workspace: Workspace, wanted: str) -> Row:
+    """One circuit; raises `Mistake` with the known ones when there is none of that id."""
+    found = rows(workspace, "select * from circuits where circuit = ?", [wanted])
+    if not found:
+        known = rows(workspace, "select circuit from circuits")
+        raise unknown("circuit", wanted, [row["circuit"] for row in known])
+    return found[0]
+
+
+def nodes(workspace: Workspace, circuit: str) -> list[Row]:
+    """A circuit's nodes by rank, each with the explanation of its feature, if there is one."""
+    return rows(
+        workspace,
+        f"""with {_BEST} select n.*, b.text, b.score, b.control from nodes n
+        left join best b using (dictionary, latent) where n.circuit = ? order by n.rank, n.node""",
+        [circuit],
+    )
+
+
+def edges(workspace: Workspace, circuit: str) -> list[Row]:
+    """A circuit's edges, the strongest first."""
+    return rows(workspace, "select * from edges where circuit = ? order by abs(effect) desc, source, target", [circuit])
+
+
+def evaluations(workspace: Workspace, circuit: str) -> list[Row]:
+    """A circuit's faithfulness and completeness by size."""
+    return rows(workspace, "select * from evaluations where circuit = ? order by kind, mask, ablation, size", [circuit])
+
+
+def task(workspace: Workspace, name: str, model: str) -> Row | None:
+    """What is recorded of a task on a model, or None."""
+    found = rows(workspace, "select * from tasks where task = ? and model = ?", [name, model])
+    return found[0] if found else None
