@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser, config: type) -> None:
     for field, kind in _fields(config).items():
         text = (help_of.get(field.name, "") + _default_text(field)).replace("%", "%%")
         if field.metadata.get("positional"):
-            optional = {"nargs": "?"} if _has_default(field) else {}
-            parser.add_argument(field.name, type=kind, help=text, default=argparse.SUPPRESS, **optional)
+            times = "?" if _has_default(field) else None
+            parser.add_argument(field.name, type=kind, help=text, default=argparse.SUPPRESS, nargs=times)
         elif kind is bool:
             flag = argparse.BooleanOptionalAction
             parser.add_argument(_flag(field), action=flag, help=text, default=argparse.SUPPRESS)

@@ -24,7 +24,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -41,6 +41,7 @@ Edit = Callable[[Tensor], Tensor | None]
 """Given a site's value [batch, pos, d_model], what to put there instead, or None to leave it."""
 
 
+@runtime_checkable
 class Model(Protocol):
     """What the circuits and harvesting rooms need of a model; `Subject` is one, the tests' Tracr models are others."""
 
@@ -78,7 +79,7 @@ class Subject:
     d_model: int
     prefix: tuple[int, ...]
     modules: Mapping[str, str]
-    """Module paths by role: blocks, and within a block attn, mlp, ln2."""
+    """Module paths by role: blocks, the final norm, and within a block attn, mlp, ln2."""
     _blocks: list[nn.Module] = field(default_factory=list, repr=False)
 
     @classmethod
@@ -134,7 +135,7 @@ class Subject:
     ) -> Float[Tensor, "batch pos vocab"] | None:
         """Logits at every position (or only the last), or None when `stop` ended the pass.
 
-        With `start = (site, value)` (a `resid_post`), blocks up to that site are skipped and `value` flows on from it.
+        With `start = (site, value)` (residual, between blocks), blocks above it are skipped and `value` flows on.
         Positions past a text's end are to its right and change nothing before them: attention is causal.
         """
         with contextlib.ExitStack() as stack:
@@ -155,6 +156,12 @@ class Subject:
         values: dict[Site, Tensor] = {}
         self.run(tokens, edits={s: functools.partial(_keep, values, s) for s in sites}, stop=max(sites))
         return values
+
+    def unembed(self, value: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows vocab"]:
+        """What `value` would say if it were the last residual stream: final norm, then unembedding."""
+        norm = self.model.get_submodule(self.modules["norm"]) if "norm" in self.modules else nn.Identity()
+        head = self.model.get_output_embeddings()
+        return head(norm(value.to(self.device, next(head.parameters()).dtype))).float()
 
     @contextlib.contextmanager
     def _hook(self, site: Site, edit: Edit) -> Iterator[None]:
@@ -179,13 +186,13 @@ class Subject:
 
     @contextlib.contextmanager
     def _skip(self, site: Site, value: Tensor) -> Iterator[None]:
-        """Blocks up to `site` hand their input on, and the last of them puts `value` in its place."""
-        if site.kind != "resid_post":
-            raise Mistake(f"A pass can begin after a resid_post site, not after {site}.")
-        skipped = self._blocks[: site.layer + 1]
+        """Blocks above `site` hand their input on, and `value` is put in its place."""
+        if site.kind not in ("resid_pre", "resid_post"):
+            raise Mistake(f"A pass can begin at a resid_pre or resid_post site, not at {site}.")
+        skipped = self._blocks[: site.layer + (site.kind == "resid_post")]
+        identity = _pass_tuple if skipped and self._returns_tuple else _pass
         for block in skipped:
-            as_tuple = self._returns_tuple
-            block.forward = (lambda hidden_states, *_, **__: (hidden_states,)) if as_tuple else _pass  # pyright: ignore
+            block.forward = identity
         try:
             with self._hook(site, lambda _: value):
                 yield
@@ -205,6 +212,10 @@ class Subject:
 
 def _pass(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
     return hidden_states
+
+
+def _pass_tuple(hidden_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor]:
+    return (hidden_states,)
 
 
 def _raise_stop(_: Tensor) -> None:
@@ -323,7 +334,7 @@ def _convert(path: Path, folder: Path) -> None:
         tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
         # A GGUF-loaded model cannot be saved; a fresh one of the same shape with its weights can.
         if hasattr(source.config, "quantization_config"):
-            del source.config.quantization_config
+            delattr(source.config, "quantization_config")
         fresh = AutoModelForCausalLM.from_config(source.config, dtype=torch.float32)
         fresh.load_state_dict(source.state_dict())
         fresh.save_pretrained(folder)
@@ -376,9 +387,11 @@ def _module_paths(folder: Path, model: Any) -> dict[str, str]:
         raise Mistake(
             f"transformer-lens has no adapter for the architecture {model.config.architectures} in {str(folder)!r}."
         ) from error
-    blocks = bare.adapter.component_mapping["blocks"]
+    mapping = bare.adapter.component_mapping or {}
+    blocks = mapping["blocks"]
     inner = {role: part.name for role, part in blocks.submodules.items() if role in ("attn", "mlp", "ln2")}
-    return {"blocks": blocks.name} | {role: name for role, name in inner.items() if name}
+    outer = {"blocks": blocks.name, "norm": getattr(mapping.get("ln_final"), "name", None)}
+    return {role: name for role, name in (outer | inner).items() if name}
 
 
 def _prefix(folder: Path, tokenizer: Any) -> tuple[int, ...]:

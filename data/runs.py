@@ -88,8 +88,9 @@ def start(
     started = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
     run = Run(workspace, digest(recipe, started.isoformat(), os.getpid(), length=12), verb, fields, seed, recipe)
     row = {
-        "run": run.run, "verb": verb, "config": fields, "recipe": recipe, "seed": seed, "version": version(),
-        "packages": packages(), "status": "running", "started": started, "pid": os.getpid(), "host": socket.gethostname(),
+        "run": run.run, "verb": verb, "config": fields, "recipe": recipe, "seed": seed,
+        "version": version(), "packages": packages(), "status": "running", "started": started,
+        "pid": os.getpid(), "host": socket.gethostname(),
     }  # fmt: skip
     with workspace.write() as db:
         append(db, "runs", [row])

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -64,6 +64,7 @@ class Blocks:
         return int((self.length - self.prefix).sum())
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """What is needed of a tokenizer: ids of a text without any special token."""
 

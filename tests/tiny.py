@@ -24,7 +24,7 @@ def save(folder: Path, steps: int = 300) -> Path:
     """Trains the model and writes config, safetensors and tokenizer to `folder`."""
     sentences = [
         "".join(t.pieces) + t.answer + " here."
-        for t in itertools.islice(templates(lambda text: [0], random.Random(0)), SENTENCES)
+        for t in itertools.islice(templates(lambda _: [0], random.Random(0)), SENTENCES)
     ]
     tokenizer = _tokenizer(sentences)
     model = _model(len(tokenizer))

@@ -1,1 +1,53 @@
-"""Estimators of node effects, one file each."""
+"""Estimators of node effects, one file each.
+
+A method has `gradients(problem, steps)`, which returns one averaged gradient [batch pos d_model] per site, for
+`circuits.effects.from_gradients`; or, when it does not work by gradients, `effects(problem, steps)`. `COST` says in words
+how many passes it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from circuits.effects import Effects, from_gradients
+from circuits.problem import Problem
+from data import parts
+from data.words import Site
+
+Report = Callable[[float, float], None]
+"""Told how much is done, of how much."""
+
+
+def estimate(problem: Problem, method: str, steps: int, report: Report | None = None) -> Effects:
+    """Node effects by the method called `method`. Raises `Mistake` when there is no such method."""
+    part = parts.load("circuits.methods", method)
+    if hasattr(part, "effects"):
+        return part.effects(problem, steps, report or silent)
+    return from_gradients(problem, averaged_gradients(problem, part, steps, report))
+
+
+def averaged_gradients(
+    problem: Problem, part: ModuleType, steps: int, report: Report | None = None
+) -> Mapping[Site, Tensor]:
+    """The gradients of a gradient method, by site."""
+    return part.gradients(problem, steps, report or silent)
+
+
+def gradient_at(problem: Problem, site: Site, x: Tensor) -> Tensor:
+    """Gradient of the metric at `site` when the stream there is `x` [batch pos d_model] and the rest flows on bare.
+
+    With pass-through gradients the spliced model has this same gradient in every node's coordinates, whatever
+    dictionaries sit further on, so it is the bare model that runs, and only from this site on.
+    """
+    leaf = x.detach().requires_grad_()
+    logits = problem.model.run(problem.clean, start=(site, leaf), last_only=True)
+    assert logits is not None
+    (gradient,) = torch.autograd.grad(problem.metric(logits).sum(), leaf)
+    return gradient
+
+
+def silent(_done: float, _total: float) -> None: ...

@@ -1,0 +1,116 @@
+"""How much of the behaviour a circuit recovers, on held-out pairs, against random circuits of the same size.
+
+1. Faithfulness F(C) = (m(C) - m(none)) / (m(all) - m(none)): every node outside C at its counterfactual value, those
+   inside recomputed (arXiv 2403.19647, section 3.3). m(none) is the counterfactual prompt's metric, m(all) the clean one's.
+2. Completeness is the same of the complement: what is left when C is taken out; 0 is ideal.
+3. The control draws circuits with as many nodes at each site, at random from all nodes that ever differ between the
+   prompts: a node that cannot matter would make the control too easy to beat.
+4. Intervals resample held-out pairs; those of the control also the draws.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuits.intervals import bootstrap, ratio_of_means
+from circuits.methods import Report, silent
+from circuits.problem import Problem
+from circuits.splice import Mask, ablated, empty_masks
+from data.words import Estimate, Node, Site
+
+KINDS = ("faithfulness", "completeness")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One point of a curve: `value` for a circuit of `size` nodes, `control` for random ones of that size."""
+
+    kind: str
+    size: int
+    value: Estimate
+    control: Estimate
+
+
+def sizes(limit: int) -> list[int]:
+    """Circuit sizes of the curve: 1, 2, 5, 10, 20, 50, ... up to `limit`, which is always among them."""
+    steps = [base * 10**power for power in range(6) for base in (1, 2, 5)]
+    return [*(s for s in steps if s < limit), limit]
+
+
+def curve(
+    problem: Problem,
+    ranked: Sequence[Node],
+    pool: Sequence[Node],
+    *,
+    at: Sequence[int],
+    draws: int,
+    seed: int,
+    report: Report | None = None,
+) -> list[Evaluation]:
+    """Faithfulness and completeness of the first nodes of `ranked`, at each size of `at`; controls drawn from `pool`."""
+    points: list[Evaluation] = []
+    for number, size in enumerate(at):
+        chosen = ranked[:size]
+        random = [random_nodes(chosen, pool, seed=seed * 1000 + draw) for draw in range(draws)]
+        points += [_point(problem, kind, chosen, random, seed) for kind in KINDS]
+        (report or silent)(number + 1, len(at))
+    return points
+
+
+def random_nodes(like: Sequence[Node], pool: Sequence[Node], *, seed: int) -> list[Node]:
+    """As many nodes at each site as `like` has, at random from `pool` (all of a site when it has no more)."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen: list[Node] = []
+    for site, count in sorted(Counter(node.site for node in like if node.site).items()):
+        here = [node for node in pool if node.site == site]
+        chosen += [here[i] for i in torch.randperm(len(here), generator=generator)[:count].tolist()]
+    return chosen
+
+
+def masks_of(problem: Problem, nodes: Sequence[Node]) -> dict[Site, Mask]:
+    """The masks that hold exactly `nodes`."""
+    masks = empty_masks(problem)
+    for node in nodes:
+        assert node.site is not None
+        if node.latent is None:
+            masks[node.site].errors[node.position] = True
+        else:
+            masks[node.site].latents[node.position, node.latent] = True
+    return masks
+
+
+def recovered(problem: Problem, nodes: Sequence[Node], kind: str = "faithfulness") -> Float[Tensor, "batch two"]:
+    """Per pair, what the circuit (or its complement) recovers, and the total it could: their means' ratio is F."""
+    masks = masks_of(problem, nodes)
+    if kind == "completeness":
+        masks = {site: mask.complement() for site, mask in masks.items()}
+    gained = ablated(problem, masks) - problem.patch_metric
+    return torch.stack([gained, problem.clean_metric - problem.patch_metric], dim=1)
+
+
+def _point(
+    problem: Problem, kind: str, chosen: Sequence[Node], random: Sequence[Sequence[Node]], seed: int
+) -> Evaluation:
+    value = bootstrap(recovered(problem, chosen, kind), ratio_of_means, seed=seed)
+    control = torch.stack([recovered(problem, nodes, kind) for nodes in random], dim=1)
+    return Evaluation(kind, len(chosen), value, bootstrap(control, _over_draws(len(random), seed), seed=seed))
+
+
+def _over_draws(draws: int, seed: int):  # noqa: ANN202
+    """A statistic that also resamples which random circuits were drawn; exact for the sample itself."""
+
+    def statistic(samples: Tensor) -> Tensor:
+        ratios = ratio_of_means(samples.transpose(-2, -3))
+        if len(ratios) == 1:
+            return ratios.mean(-1)
+        generator = torch.Generator().manual_seed(seed)
+        picks = torch.randint(draws, (len(ratios), draws), generator=generator)
+        return ratios.gather(1, picks).mean(-1)
+
+    return statistic

@@ -1,0 +1,210 @@
+"""Writing a found circuit: rows into DuckDB in one transaction, per-example effects into Parquet parts.
+
+The parts of `effects/CIRCUIT/`: `part-nodes` (example, node, effect) of every node, `part-verified` the same by exact
+patching, `part-edges` (example, source, target, effect), `part-examples` (example, split, prompts, metric).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import torch
+
+from circuits import intervals
+from circuits.config import CircuitConfig
+from circuits.effects import Effects
+from data import parts
+from data.errors import Mistake
+from data.models import Subject
+from data.runs import Run
+from data.store import Workspace, append
+from data.words import Node, Pair, digest
+
+if TYPE_CHECKING:
+    from circuits.discover import Found
+
+ABLATION = "counterfactual"
+FLOOR = 1e-4
+"""Edges whose mean effect is below this share of the total effect are not stored; the summary says what they carry."""
+
+
+def store(workspace: Workspace, run: Run, subject: Subject, config: CircuitConfig, found: Found) -> str:
+    """Stores everything found and returns the circuit's id, a digest of what it was found with and of its nodes."""
+    nodes = [found.effects.nodes[i] for i in found.ranking.tolist()]
+    identity = digest(run.recipe, [str(node) for node in nodes], [f"{e:.6g}" for e in found.effects.mean.tolist()])
+    metric_node = Node(None, "logit", None, found.problem.positions - 1)
+    names = [str(node) for node in nodes] + [str(metric_node)]
+    _write_parts(workspace, identity, names, found)
+    with workspace.write() as db:
+        append(db, "circuits", [_circuit_row(identity, run, subject, config, found)])
+        append(db, "nodes", [*_node_rows(identity, nodes, found), _metric_row(identity, metric_node, subject, found)])
+        append(db, "edges", _edge_rows(identity, names, found))
+        append(db, "evaluations", _evaluation_rows(identity, found))
+        db.execute("delete from tasks where task = ? and model = ?", [config.task, subject.digest])
+        append(db, "tasks", [_task_row(run, subject, config, found)])
+    return identity
+
+
+def circuit_of(workspace: Workspace, run: str) -> str:
+    """The circuit that a finished run made."""
+    with workspace.read() as db:
+        rows = db.execute("select circuit from circuits where run = ?", [run]).fetchall()
+    if not rows:
+        raise Mistake(f"Run {run} made no circuit that is still in this workspace.")
+    return rows[0][0]
+
+
+def _circuit_row(identity: str, run: Run, subject: Subject, config: CircuitConfig, found: Found) -> dict[str, Any]:
+    problem = found.problem
+    return {
+        "circuit": identity, "run": run.run, "task": config.task, "method": config.method, "ablation": ABLATION,
+        "metric": parts.load("data.tasks", config.task).METRIC, "model": subject.digest,
+        "dictionaries": {str(site): d.digest for site, d in problem.dictionaries.items()}, "pairs": len(problem),
+        "prompt": _prompt(subject, found.gathered.discovery[0]), "selfcheck": asdict(found.check),
+        "calibration": dict(found.calibration), "summary": _summary(config, found),
+    }  # fmt: skip
+
+
+def _prompt(subject: Subject, pair: Pair) -> dict[str, Any]:
+    answer, counter = subject.spell([pair.answer, pair.counter_answer])
+    return {
+        "tokens": subject.spell(pair.clean), "counter_tokens": subject.spell(pair.counterfactual),
+        "roles": list(pair.roles), "text": pair.text, "counter_text": pair.counter_text,
+        "answer": answer, "counter_answer": counter,
+    }  # fmt: skip
+
+
+def _summary(config: CircuitConfig, found: Found) -> dict[str, Any]:
+    total = found.problem.total_effect
+    by_site = {str(site): 0.0 for site in found.problem.sites}
+    for node, effect in zip(found.effects.nodes, found.effects.mean.tolist(), strict=True):
+        by_site[str(node.site)] += effect
+    edge_effect = found.edges.effect.mean(0).abs()
+    kept = edge_effect >= FLOOR * abs(total)
+    return {
+        "total_effect": total,
+        "completeness_gap": {site: (value - total) / total for site, value in by_site.items()},
+        "candidates": len(found.effects.nodes),
+        "errors_kept": sum(found.effects.nodes[i].kind == "error" for i in found.ranking.tolist()),
+        "sign_cancelling": _cancelling(found.effects, found.ranking),
+        "edge_nodes": config.edge_nodes,
+        "edges_left_out": int((~kept).sum()),
+        "edge_share_left_out": float(edge_effect[~kept].sum() / edge_effect.sum().clamp_min(1e-30)),
+    }
+
+
+def _cancelling(effects: Effects, ranking: torch.Tensor) -> int:
+    """Kept nodes whose mean absolute effect is more than twice their absolute mean: signs cancel between examples."""
+    return int((effects.mean_absolute[ranking] > 2 * effects.mean[ranking].abs()).sum())
+
+
+def _node_rows(identity: str, nodes: Sequence[Node], found: Found) -> Iterator[dict[str, Any]]:
+    estimates = intervals.of_means(found.effects.matrix(found.ranking)).T.tolist()
+    exact = _exact(found.verified)
+    for rank, (node, (effect, lower, upper)) in enumerate(zip(nodes, estimates, strict=True), 1):
+        verified = exact.get(node, [None, None, None])
+        assert node.site is not None
+        dictionary = found.problem.dictionaries[node.site].digest
+        yield _node_row(identity, node, found.problem.roles[node.position], rank, (effect, lower, upper), verified) | {
+            "dictionary": dictionary
+        }
+
+
+def _exact(verified: Effects) -> dict[Node, list[float]]:
+    """Mean exact effect and interval of each verified node."""
+    if not verified.nodes:
+        return {}
+    rows = intervals.of_means(verified.matrix(torch.arange(len(verified.nodes)))).T.tolist()
+    return dict(zip(verified.nodes, rows, strict=True))
+
+
+def _metric_row(identity: str, node: Node, subject: Subject, found: Found) -> dict[str, Any]:
+    """The metric as a node of its own: its effect is the total, which the two prompts' runs measure exactly."""
+    change = (found.problem.clean_metric - found.problem.patch_metric)[:, None]
+    measured = intervals.of_means(change)[:, 0].tolist()
+    row = _node_row(identity, node, found.problem.roles[-1], 0, measured, measured)
+    return row | {"layer": subject.layers, "dictionary": None}
+
+
+def _node_row(
+    identity: str, node: Node, role: str, rank: int, effect: Sequence[float], verified: Sequence[float | None]
+) -> dict[str, Any]:
+    return {
+        "circuit": identity, "node": str(node), "site": str(node.site) if node.site else None,
+        "layer": node.site.layer if node.site else None, "kind": node.kind, "latent": node.latent,
+        "position": node.position, "role": role, "rank": rank,
+        "effect": effect[0], "lower": effect[1], "upper": effect[2],
+        "verified": verified[0], "verified_lower": verified[1], "verified_upper": verified[2],
+    }  # fmt: skip
+
+
+def _edge_rows(identity: str, names: Sequence[str], found: Found) -> Iterator[Mapping[str, Any]]:
+    means, lower, upper = intervals.of_means(found.edges.effect)
+    floor = FLOOR * abs(found.problem.total_effect)
+    for edge in (means.abs() >= floor).nonzero()[:, 0].tolist():
+        yield {
+            "circuit": identity,
+            "source": names[int(found.edges.source[edge])],
+            "target": names[int(found.edges.target[edge])],
+            "effect": float(means[edge]),
+            "lower": float(lower[edge]),
+            "upper": float(upper[edge]),
+        }
+
+
+def _evaluation_rows(identity: str, found: Found) -> Iterator[dict[str, Any]]:
+    for point in found.evaluations:
+        yield {
+            "circuit": identity, "kind": point.kind, "mask": "nodes", "ablation": ABLATION, "size": point.size,
+            "value": point.value.value, "lower": point.value.lower, "upper": point.value.upper,
+            "control": point.control.value, "control_lower": point.control.lower, "control_upper": point.control.upper,
+        }  # fmt: skip
+
+
+def _task_row(run: Run, subject: Subject, config: CircuitConfig, found: Found) -> dict[str, Any]:
+    gathered = found.gathered
+    prompts = [
+        {"text": p.text, "counter_text": p.counter_text, "answers": subject.spell([p.answer, p.counter_answer])} | {"split": s}
+        for s, pairs in (("discovery", gathered.discovery), ("heldout", gathered.heldout))
+        for p in pairs
+    ]  # fmt: skip
+    return {
+        "task": config.task, "model": subject.digest, "pairs": gathered.tried, "accuracy": gathered.accuracy,
+        "metric": parts.load("data.tasks", config.task).METRIC, "prompts": prompts, "run": run.run,
+    }  # fmt: skip
+
+
+def _write_parts(workspace: Workspace, identity: str, names: Sequence[str], found: Found) -> None:
+    folder = f"effects/{identity}"
+    workspace.write_part(f"{folder}/part-nodes.parquet", _effects_table(found.effects))
+    workspace.write_part(f"{folder}/part-verified.parquet", _effects_table(found.verified))
+    edges = found.edges
+    example, edge = edges.effect.nonzero(as_tuple=True)
+    table = {
+        "example": example.numpy(),
+        "source": _named(names, edges.source[edge]),
+        "target": _named(names, edges.target[edge]),
+        "effect": edges.effect[example, edge].numpy(),
+    }
+    workspace.write_part(f"{folder}/part-edges.parquet", pa.table(table))
+    problem = found.problem
+    rows = {
+        "example": list(range(len(problem))),
+        "text": [p.text for p in found.gathered.discovery],
+        "counter_text": [p.counter_text for p in found.gathered.discovery],
+        "metric": problem.clean_metric.numpy(),
+        "counter_metric": problem.patch_metric.numpy(),
+    }
+    workspace.write_part(f"{folder}/part-examples.parquet", pa.table(rows))
+
+
+def _effects_table(effects: Effects) -> pa.Table:
+    nodes = _named([str(node) for node in effects.nodes], effects.node)
+    return pa.table({"example": effects.example.numpy(), "node": nodes, "effect": effects.effect.numpy()})
+
+
+def _named(names: Sequence[str], numbers: torch.Tensor) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(numbers.numpy(), pa.int32()), pa.array(list(names), pa.string()))

@@ -1,0 +1,134 @@
+"""Verification by intervention: the exact effect of chosen nodes, and how well the estimates agree with it.
+
+1. `exact_effects` gives one node at a time its counterfactual value, on every example in which it differs, and lets the
+   rest of the bare model react: effect = metric before minus metric after. Examples of many nodes of a site share a
+   batch, and a pass begins at the site, so that nothing is computed that the patch cannot change.
+2. `calibrate` compares estimates with exact effects: Pearson correlation with its interval, share of opposite signs, by
+   site, and apart for the random sample, which the selection of the most important nodes cannot flatter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from circuits.effects import Effects
+from circuits.intervals import bootstrap
+from circuits.methods import Report, silent
+from circuits.problem import Problem
+from data.words import Estimate, Node, Site
+
+
+@torch.no_grad()
+def exact_effects(problem: Problem, nodes: Sequence[Node], report: Report | None = None) -> Effects:
+    """The exact effect of each of `nodes` on each example, by patching it to its counterfactual value."""
+    jobs = [(site, _jobs(problem, site, nodes)) for site in problem.sites]
+    total = sum(len(example) for _, (example, _) in jobs)
+    examples, numbers, values = [torch.zeros(0, dtype=torch.long)], [torch.zeros(0, dtype=torch.long)], [torch.zeros(0)]
+    done = 0
+    for site, (example, number) in jobs:
+        before = _flow_on(problem, site, problem.states[site].x, torch.arange(len(problem)))
+        for rows, which in zip(example.split(problem.batch), number.split(problem.batch), strict=True):
+            x = problem.states[site].x[rows] - _change(problem, site, [nodes[i] for i in which.tolist()], rows)
+            values.append(before[rows] - _flow_on(problem, site, x, rows))
+            examples.append(rows)
+            numbers.append(which)
+            done += len(rows)
+            (report or silent)(done, total)
+    return Effects(torch.cat(examples), torch.cat(numbers), torch.cat(values), tuple(nodes), len(problem))
+
+
+def _jobs(problem: Problem, site: Site, nodes: Sequence[Node]) -> tuple[Tensor, Tensor]:
+    """Which (example, node number) have something to patch at `site`."""
+    state = problem.states[site]
+    pairs = [torch.zeros(0, 2, dtype=torch.long)]
+    for number, node in enumerate(nodes):
+        if node.site == site:
+            moved = (
+                state.error_change[:, node.position].abs().sum(-1)
+                if node.latent is None
+                else state.latent_change[:, node.position, node.latent]
+            )
+            rows = moved.nonzero()[:, 0]
+            pairs.append(torch.stack([rows, torch.full_like(rows, number)], dim=1))
+    joined = torch.cat(pairs)
+    return joined[:, 0], joined[:, 1]
+
+
+def _change(problem: Problem, site: Site, nodes: Sequence[Node], rows: Tensor) -> Float[Tensor, "rows pos d_model"]:
+    """What each row's node adds to the stream, clean minus counterfactual, at its position."""
+    state, decoder = problem.states[site], problem.dictionaries[site].W_dec
+    change = torch.zeros(len(rows), problem.positions, problem.model.d_model)
+    for row, (example, node) in enumerate(zip(rows.tolist(), nodes, strict=True)):
+        if node.latent is None:
+            change[row, node.position] = state.error_change[example, node.position]
+        else:
+            change[row, node.position] = state.latent_change[example, node.position, node.latent] * decoder[node.latent]
+    return change
+
+
+def _flow_on(problem: Problem, site: Site, x: Tensor, rows: Tensor) -> Float[Tensor, " rows"]:
+    """The metric of pairs `rows` when the stream at `site` is `x`."""
+    pieces: list[Tensor] = []
+    for part, which in zip(x.split(problem.batch), rows.split(problem.batch), strict=True):
+        logits = problem.model.run(problem.clean[which], start=(site, part), last_only=True)
+        assert logits is not None
+        pieces.append(problem.metric(logits, which))
+    return torch.cat(pieces)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Estimates against exact effects: `pearson` over `nodes` nodes, `sign_errors` the share with opposite signs."""
+
+    nodes: int
+    pearson: float
+    pearson_lower: float
+    pearson_upper: float
+    sign_errors: float
+    slope: float
+    """Exact effect per unit of estimate, by least squares through 0."""
+
+
+def calibrate(estimated: Float[Tensor, " nodes"], exact: Float[Tensor, " nodes"], seed: int = 0) -> Calibration | None:
+    """How well estimates agree with exact effects, the interval by resampling nodes; None for fewer than three."""
+    if len(exact) < 3:
+        return None
+    both = torch.stack([estimated, exact], dim=1)
+    interval = bootstrap(both, _pearson, seed=seed)
+    large = exact.abs() > 0.01 * exact.abs().max()  # the sign of a vanishing effect means nothing
+    wrong = (estimated[large].sign() != exact[large].sign()).float().mean()
+    slope = (estimated * exact).sum() / (estimated * estimated).sum().clamp_min(1e-30)
+    return Calibration(len(exact), interval.value, interval.lower, interval.upper, float(wrong), float(slope))
+
+
+def _pearson(samples: Float[Tensor, "*draws nodes two"]) -> Float[Tensor, "*draws"]:
+    centred = samples - samples.mean(-2, keepdim=True)
+    covariance = (centred[..., 0] * centred[..., 1]).mean(-1)
+    spread = centred.square().mean(-2).sqrt().prod(-1)
+    return covariance / spread.clamp_min(1e-30)
+
+
+def calibration_record(nodes: Sequence[Node], top: int, estimated: Tensor, exact: Tensor) -> dict[str, Any]:
+    """All that is stored of the calibration: of all verified nodes, the `top` first, the random rest, and each site."""
+    record: dict[str, Any] = _plain(calibrate(estimated, exact)) or {"nodes": len(nodes), "pearson": None}
+    record["most_important"] = _plain(calibrate(estimated[:top], exact[:top]))
+    record["random_sample"] = _plain(calibrate(estimated[top:], exact[top:]))
+    sites = sorted({node.site for node in nodes if node.site})
+    by_site = {str(s): torch.tensor([node.site == s for node in nodes]) for s in sites}
+    record["by_site"] = {s: _plain(calibrate(estimated[rows], exact[rows])) for s, rows in by_site.items()}
+    return record
+
+
+def _plain(calibration: Calibration | None) -> dict[str, Any] | None:
+    return asdict(calibration) if calibration else None
+
+
+def of_exact(effects: Effects, node: int, seed: int = 0) -> Estimate:
+    """The mean exact effect of one node with its interval over examples."""
+    return bootstrap(effects.matrix(torch.tensor([node]))[:, 0], lambda s: s.mean(-1), seed=seed)
