@@ -1,0 +1,123 @@
+"""The end of training: calibrate, save, evaluate and register each dictionary.
+
+1. Scales are folded into the weights; thresholds are set on text that was not trained on, if there is any left, with
+   the subject in fp32, so that k latents are active on average on the model as the other rooms run it.
+2. Each dictionary is saved in the SAELens layout and loaded again; what is loaded is what is evaluated.
+3. Metrics (`training.evaluate`) and a row in `dictionaries` close the work.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from data.models import Subject
+from data.runs import Run
+from data.store import append
+from data.texts import Blocks
+from training.config import TrainConfig
+from training.dictionary import folder_of, open_saelens, save
+from training.evaluate import DESCRIBED, SPLICED, describe, fit_pca, flat_recovered, hold, recovered, sample
+from training.learner import Learner
+from training.stream import PASS, Scales, Stream, ordinary, read
+
+CALIBRATED = 16_384
+"""Tokens that thresholds and PCA are fitted on: 32 x 16,384 activations fix the threshold to below 1 %."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What all dictionaries of a run are calibrated and judged on."""
+
+    subject: Subject
+    calibration: Float[Tensor, "tokens site d_model"]
+    heldout: Blocks
+    scales: Scales
+
+
+def calibration_blocks(stream: Stream) -> Blocks:
+    """Blocks of about `CALIBRATED` tokens: the last of the first epoch's order, which training reaches last."""
+    order = stream.order(0)[::-1]
+    total = np.cumsum(stream.blocks.length[order] - stream.blocks.prefix)
+    return stream.blocks[order[: int(np.searchsorted(total, CALIBRATED)) + 1]]
+
+
+def read_ordinary(subject: Subject, blocks: Blocks, stream: Stream, progress: Progress) -> Tensor:
+    """The activations [tokens, site, d_model] of `blocks` at the stream's sites, in fp32, without massive tokens."""
+    found = []
+    for start in range(0, len(blocks), PASS):
+        rows = read(subject, blocks[slice(start, start + PASS)], stream.sites)
+        found.append((rows if stream.limit is None else rows[ordinary(rows, stream.limit)]).float())
+        progress("calibrating", min(start + PASS, len(blocks)), len(blocks))
+    return torch.cat(found)
+
+
+def finish(
+    run: Run, config: TrainConfig, learners: list[Learner], *, evidence: Evidence, progress: Progress
+) -> list[str]:
+    """Saves, evaluates and registers every dictionary; returns their digests, shallowest site first."""
+    digests = [_save(run, config, learner, evidence, site) for site, learner in enumerate(learners)]
+    chosen = sample(evidence.heldout, DESCRIBED, config.seed)
+    held = hold(evidence.subject, chosen, config.places, evidence.scales.limit, progress)
+    rows = []
+    for index, (digest, site) in enumerate(zip(digests, config.places, strict=True)):
+        progress("evaluating", index, len(digests))
+        sae = open_saelens(folder_of(run.workspace, digest)).requires_grad_(False)
+        calibration = evidence.calibration[:, index]
+        metrics = describe(sae.encode, sae.decode, held, site=index, calibration=calibration)
+        pca = fit_pca(calibration, int(metrics["pca_components"]))
+        forms = {"dictionary": sae, "pca": pca, "ablated": lambda x, mean=pca.mean: mean.expand_as(x)}
+        spliced = sample(evidence.heldout, SPLICED, config.seed)
+        limit = evidence.scales.limit[index]
+        metrics |= flat_recovered(recovered(evidence.subject, spliced, site, forms=forms, limit=limit))
+        metrics |= _provenance(config, evidence, spliced, sae)
+        rows.append(_row(run, config, digest, str(site), evidence.subject.digest, metrics))
+    progress("evaluating", len(digests), len(digests))
+    _register(run, rows)
+    return digests
+
+
+def _save(run: Run, config: TrainConfig, learner: Learner, evidence: Evidence, site: int) -> str:
+    learner.fold()
+    learner.part.calibrate(learner.sae, evidence.calibration[:, site])
+    subject = evidence.subject
+    return save(run.workspace, learner.sae, {
+        "model_name": subject.name, "hook_name": config.places[site].hook, "context_size": config.context,
+        "prepend_bos": bool(subject.prefix), "prefix_tokens": list(subject.prefix), "model_digest": subject.digest,
+        "massive_norm": evidence.scales.limit[site].item(), "lacewing_run": run.run, "trained_tokens": config.tokens,
+    })  # fmt: skip
+
+
+def _provenance(config: TrainConfig, evidence: Evidence, spliced: Blocks, sae: torch.nn.Module) -> dict[str, object]:
+    threshold = getattr(sae, "threshold", None)
+    return {
+        "train_tokens": config.steps * config.batch, "calibration_tokens": len(evidence.calibration),
+        "spliced_tokens": spliced.tokens_without_prefix, "ablation": "mean", "model_name": evidence.subject.name,
+        "threshold": None if threshold is None else threshold.max().item(), "context": config.context, "k": config.k,
+    }  # fmt: skip
+
+
+def _row(
+    run: Run, config: TrainConfig, digest: str, site: str, model: str, metrics: dict[str, object]
+) -> dict[str, object]:
+    return {
+        "dictionary": digest, "name": f"{site} {config.architecture} {config.latents} k={config.k}", "model": model,
+        "site": site, "layer": int(site.rpartition(":")[2]), "architecture": config.architecture,
+        "latents": config.latents, "run": run.run, "metrics": metrics | {"evaluated": time.time()},
+    }  # fmt: skip
+
+
+def _register(run: Run, rows: list[dict[str, object]]) -> None:
+    """Puts the rows in; one of the same digest (a run repeated after a kill at the very end) is replaced."""
+    with run.workspace.write() as db:
+        for row in rows:
+            db.execute("delete from dictionaries where dictionary = ?", [row["dictionary"]])
+        append(db, "dictionaries", rows)
