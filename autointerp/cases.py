@@ -1,0 +1,55 @@
+"""What an explainer is given and gives back.
+
+An explainer is a file of `autointerp/explainers` with
+
+    def explain(cases: Sequence[Case], tools: Tools) -> Iterator[Explained]
+
+that yields one `Explained` for each case, in any order, with a text or an error, never both. It looks only at the
+`explain` half of the documents: `Case.shown` and `Case.contrast` give windows of that half alone. It gets all cases at
+once so that it can batch them, or have many requests under way.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, field
+from typing import Any
+
+from autointerp.examples import Reader, Window, judged, shown
+from data.errors import Mistake
+from data.words import Feature
+
+
+@dataclass(frozen=True)
+class Case:
+    """A feature to be explained: its activations, its row of statistics, how many windows to show, and the seed."""
+
+    feature: Feature
+    reader: Reader
+    statistics: dict[str, Any]
+    windows: int
+    seed: int
+
+    @functools.cached_property
+    def shown(self) -> list[Window]:
+        """Activating windows, strongest first. Raises `examples.TooFew`."""
+        return shown(self.reader, self.feature.latent, self.windows, self.seed)
+
+    @functools.cached_property
+    def contrast(self) -> list[Window]:
+        """Active and silent windows in equal numbers, cut as those of a scorer. Raises `examples.TooFew`."""
+        return judged(self.reader, self.feature.latent, "explain", self.windows, self.seed)
+
+
+@dataclass(frozen=True)
+class Explained:
+    """An explanation or why there is none. `details`: candidates and their scores, windows shown, requests."""
+
+    feature: Feature
+    text: str | None = None
+    error: str | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.text is None) == (self.error is None):
+            raise Mistake(f"The explanation of {self.feature} needs either a text or an error, not both or neither.")

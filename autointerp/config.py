@@ -1,0 +1,113 @@
+"""The options of `lacewing harvest`, `lacewing explain` and `lacewing score`, and the settings their parts share.
+
+1. `HarvestConfig`: which model, text and dictionaries, and how many tokens.
+2. `ExplainConfig`: which features, and who explains them.
+3. `ScoreConfig`: which explanations, and who judges them.
+
+This file brings no torch: `lacewing --help` reads it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from data.errors import Mistake
+
+DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+
+
+@dataclass(frozen=True)
+class HarvestConfig:
+    """Feature activations of a model's dictionaries over held-out text."""
+
+    model: str = DEFAULT_MODEL
+    """The subject model: a hub name or a local folder."""
+    text: str | None = None
+    """A .txt, .jsonl or .parquet file, or none for the bundled sample. Only its held-out documents are read."""
+    tokens: int = 150_000
+    """How many tokens to harvest, in whole documents; all held-out documents when the text has fewer."""
+    context: int = 128
+    """Tokens in a block given to the model, prefix included. Documents longer than a block are cut into several."""
+    dictionaries: str = ""
+    """Dictionary ids, separated by commas; empty means the newest for each site of the model."""
+    batch: int = 32
+    """Blocks in a forward pass."""
+    precision: str = "auto"
+    """bf16, fp32, or auto: bf16 where the processor computes in it. Dictionaries always encode in fp32."""
+    seed: int = 0
+    """Decides which held-out documents are read when the text has more than enough."""
+
+    def __post_init__(self) -> None:
+        _at_least("tokens", self.tokens, 1)
+        _at_least("batch", self.batch, 1)
+        _at_least("context", self.context, 8)
+        if self.precision not in ("auto", "bf16", "fp32"):
+            raise Mistake(f"precision is {self.precision!r}; it can be auto, bf16 or fp32.")
+
+
+@dataclass(frozen=True)
+class ExplainConfig:
+    """Explanations of features, from windows of the harvest's `explain` documents alone."""
+
+    features: str = "circuit"
+    """circuit (the latents of the newest circuit, most important first), circuit:ID, or DICTIONARY/LATENT,..."""
+    explainer: str = "auto"
+    """A file of autointerp/explainers. auto: llm when OPENAI_BASE_URL or OPENAI_API_KEY is set, otherwise local."""
+    limit: int = 40
+    """At most this many features are explained."""
+    windows: int = 16
+    """Activating windows that the explainer sees for each feature."""
+    judge: str = DEFAULT_MODEL
+    """The language model by whose surprisal the local explainer ranks its candidates: a hub name or a local folder."""
+    llm_model: str = ""
+    """The model to ask for at the endpoint; empty means OPENAI_MODEL, or the only one it serves."""
+    llm_requests: int = 5000
+    """Stop before sending more requests than this to the endpoint (answers kept from before are free)."""
+    retry: bool = False
+    """Explain again the features whose explanation failed."""
+    seed: int = 0
+    """Decides which windows are drawn."""
+
+    def __post_init__(self) -> None:
+        _at_least("limit", self.limit, 1)
+        _at_least("windows", self.windows, 4)
+        _at_least("llm_requests", self.llm_requests, 0)
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """Scores of explanations, on windows of the harvest's `score` documents alone."""
+
+    explanations: str = ""
+    """The explain run whose explanations are scored; empty means the newest one that is done."""
+    scorers: str = "auto"
+    """Files of autointerp/scorers, by commas. auto: embedding and surprisal, and detection with an endpoint."""
+    windows: int = 40
+    """Windows judged for each feature: half activating (equally from each quintile of strength), half silent."""
+    judge: str = DEFAULT_MODEL
+    """The language model whose surprisal is the `surprisal` score: a hub name or a local folder."""
+    llm_model: str = ""
+    """The model to ask for at the endpoint; empty means OPENAI_MODEL, or the only one it serves."""
+    llm_requests: int = 5000
+    """Stop before sending more requests than this to the endpoint (answers kept from before are free)."""
+    retry: bool = False
+    """Score again where scoring failed."""
+    seed: int = 0
+    """Decides the windows, the swapped explanations and the bootstrap."""
+
+    def __post_init__(self) -> None:
+        _at_least("windows", self.windows, 10)
+        _at_least("llm_requests", self.llm_requests, 0)
+
+
+def has_endpoint(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether the environment names a language-model endpoint (OPENAI_BASE_URL or OPENAI_API_KEY)."""
+    values = os.environ if environment is None else environment
+    return bool(values.get("OPENAI_BASE_URL") or values.get("OPENAI_API_KEY"))
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise Mistake(f"{name} is {value}; it must be at least {least}.")

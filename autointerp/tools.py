@@ -1,0 +1,59 @@
+"""What explainers and scorers are given: the settings of the run and, opened when first used, its three instruments.
+
+1. `likelihood`: log-probabilities under a local language model (torch, in this process).
+2. `embedder`: unit sentence vectors from MiniLM (torch, in this process).
+3. `client`: an OpenAI-compatible endpoint, from the environment.
+
+A part takes what it needs; what nobody asks for is never loaded, so that a laptop beside a remote endpoint needs none
+of the first two.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from autointerp.watch import Advance
+from data.store import Workspace
+
+if TYPE_CHECKING:
+    from autointerp.embedder import Embedder
+    from autointerp.likelihood import Likelihood
+    from autointerp.llm import Client
+
+
+def _ignore(steps: int = 1) -> None:
+    """Nobody watches."""
+
+
+@dataclass
+class Tools:
+    """Settings and instruments of one explain or score run."""
+
+    workspace: Workspace
+    seed: int = 0
+    judge: str = ""
+    """The model of `likelihood`: a hub name or a local folder."""
+    llm_model: str = ""
+    llm_requests: int = 5000
+    advance: Advance = _ignore
+    """Called by parts as features are done."""
+
+    @functools.cached_property
+    def likelihood(self) -> Likelihood:
+        from autointerp.likelihood import Likelihood
+
+        return Likelihood.open(self.judge)
+
+    @functools.cached_property
+    def embedder(self) -> Embedder:
+        from autointerp.embedder import Embedder
+
+        return Embedder()
+
+    @functools.cached_property
+    def client(self) -> Client:
+        from autointerp.llm import Client
+
+        return Client.from_environment(self.workspace, model=self.llm_model, budget=self.llm_requests)
