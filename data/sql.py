@@ -1,0 +1,140 @@
+"""Questions to the store by anyone: read-only SQL, with no way to files, and the answer as a table, JSON or CSV."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import duckdb
+
+from data import runs
+from data.errors import Mistake, unknown
+from data.store import Workspace
+
+FORMATS = ("table", "json", "csv")
+
+
+@dataclass(frozen=True)
+class SqlConfig:
+    """Ask the workspace a question in SQL."""
+
+    query: str = field(metadata={"positional": True})
+    """One SELECT; the tables and their columns are in the README."""
+    format: str = "table"
+    """table, json (a list of objects) or csv (a header line and rows)."""
+
+    def __post_init__(self) -> None:
+        _check_format(self.format)
+
+
+@dataclass(frozen=True)
+class RunsConfig:
+    """List the runs of the workspace, the newest first."""
+
+    format: str = "table"
+    """table, json or csv."""
+    limit: int = 30
+    """At most so many."""
+
+    def __post_init__(self) -> None:
+        _check_format(self.format)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The columns and rows of an answer."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+def ask(workspace: Workspace, query: str) -> Answer:
+    """The answer to `query`. Raises `Mistake` with DuckDB's own words when it is not a question it can answer."""
+    with workspace.read() as db:
+        db.execute("set enable_external_access = false")
+        db.execute("set lock_configuration = true")
+        try:
+            result = db.execute(query)
+            columns = tuple(column[0] for column in result.description or ())
+            return Answer(columns, result.fetchall())
+        except duckdb.Error as error:
+            raise Mistake(f"The query was not answered. {_first_lines(error)}") from error
+
+
+def _first_lines(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2])
+
+
+def list_runs(workspace: Workspace, limit: int) -> Answer:
+    """Runs with what they are at: a run that says `running` with nobody behind it is shown as `killed`."""
+    answer = ask(workspace, "select run, verb, status, started, finished, seed, error, host, pid from runs")
+    rows = sorted((dict(zip(answer.columns, row, strict=True)) for row in answer.rows), key=lambda r: r["started"])
+    shown = [_run_row(workspace, row) for row in rows[::-1][:limit]]
+    return Answer(("run", "verb", "status", "started", "seconds", "note"), shown)
+
+
+def _run_row(workspace: Workspace, row: dict[str, Any]) -> tuple[Any, ...]:
+    status, note = row["status"], row["error"] or ""
+    beat = runs.heartbeat(workspace, row["run"])
+    if status == "running" and not runs.alive(workspace, row):
+        status, note = "killed", f"lacewing resume {row['run']}" if row["verb"] == "train" else ""
+    elif status == "running" and beat:
+        note = f"{beat['phase']}: {100 * beat['done'] / max(beat['total'], 1e-9):.0f} %"
+    end = row["finished"] or (datetime.datetime.now(datetime.UTC).replace(tzinfo=None) if status == "running" else None)
+    seconds = round((end - row["started"]).total_seconds(), 1) if end else None
+    return row["run"], row["verb"], status, row["started"].replace(microsecond=0), seconds, note
+
+
+def render(answer: Answer, style: str) -> str:
+    """The answer as text."""
+    if style == "csv":
+        return as_csv(answer)
+    if style == "json":
+        records = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+        return json.dumps(records, ensure_ascii=False, default=str, indent=1) + "\n"
+    return as_table(answer)
+
+
+def as_csv(answer: Answer) -> str:
+    """A header line and rows."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(answer.columns)
+    writer.writerows(answer.rows)
+    return out.getvalue()
+
+
+def as_table(answer: Answer) -> str:
+    """Columns lined up for reading: folded to a terminal's width, uncut when written elsewhere."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in answer.columns:
+        table.add_column(Text(_plain(column)))
+    for row in answer.rows:
+        table.add_row(*(Text(_plain(value)) for value in row))
+    screen = Console()
+    out = io.StringIO()
+    Console(file=out, width=screen.width if screen.is_terminal else 10_000).print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _plain(value: Any) -> str:
+    """A cell as text: control characters of untrusted text shown, not sent to the terminal."""
+    if value is None:
+        return ""
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _check_format(style: str) -> None:
+    if style not in FORMATS:
+        raise unknown("format", style, FORMATS)
