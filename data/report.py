@@ -71,9 +71,7 @@ def _circuit(console: Console, workspace: Workspace) -> None:
     console.print(
         f"\nCircuit {identity}: {task}, by {method.replace('_', ' ')} on {pairs} pairs.\n"
         f"{verified[0]} nodes ({summary['errors_kept']} of them error nodes), {edges} edges, "
-        f"{verified[1]} nodes verified by exact patching: estimate against exact effect r = {_three(calibration.get('pearson'))}, among the most "
-        f"important {_three((calibration.get('most_important') or {}).get('pearson'))}, in a random sample of the rest "
-        f"{_three((calibration.get('random_sample') or {}).get('pearson'))}.\n"
+        f"{verified[1]} nodes verified by exact patching. Estimate against exact effect, r: {_pearson(calibration)}.\n"
         f"Self-check: gradients of the spliced model differ from the bare one's by at most "
         f"{max(check['gradients'].values()):.1e}.\n"
         f"Share of the held-out logit difference that the first n nodes recover, all others at their counterfactual "
@@ -95,6 +93,13 @@ def _curve(console: Console, workspace: Workspace, circuit: str) -> None:
     for size, cells in points.items():
         table.add_row(str(size), *cells)
     console.print(table)
+
+
+def _pearson(calibration: dict[str, Any]) -> str:
+    """The correlation over all verified nodes, and apart for the most important and for the random sample."""
+    parts = {"all": calibration, "most important": calibration.get("most_important") or {}}
+    parts["random sample of the rest"] = calibration.get("random_sample") or {}
+    return ", ".join(f"{name} {_three(part.get('pearson'))}" for name, part in parts.items())
 
 
 def _three(value: float | None) -> str:
