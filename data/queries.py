@@ -259,8 +259,8 @@ def circuits(workspace: Workspace) -> list[Row]:
     return rows(
         workspace,
         """select c.*, r.started, coalesce(n.nodes, 0) as nodes, coalesce(n.verified, 0) as verified,
-                  coalesce(e.edges, 0) as edges, b.size as best_size, b.value as best_value, b.lower as best_lower,
-                  b.upper as best_upper, b.control as best_control
+                  coalesce(e.edges, 0) as edges, b.size as quoted_size, b.value as quoted, b.lower as quoted_lower,
+                  b.upper as quoted_upper, b.control as quoted_control
            from circuits c left join runs r using (run)
            left join (select circuit, count(*) as nodes, count(verified) as verified from nodes group by 1) n
                using (circuit)

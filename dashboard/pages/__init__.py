@@ -1,1 +1,1 @@
-"""Pages of the dashboard, one file each."""
+"""Pages, one file each: TITLE, ICON, ORDER and `render()`. To add a page, add a file."""

@@ -1,0 +1,55 @@
+"""The pages, served by `lacewing dashboard`.
+
+1. Every file of `dashboard/pages/` is a page: TITLE, ICON, ORDER and `render()`. To add a page, add a file.
+2. The address says what is shown (`feature?feature=DIGEST/LATENT`), so reload, Back and a link sent to a colleague agree.
+3. A `Mistake` (no workspace, a newer schema, an id that does not exist) is shown as its sentence, with a way on.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+
+if str(Path(__file__).parents[1]) not in sys.path:  # Streamlit puts this file's own folder first, not the repository
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import streamlit as st
+
+from dashboard.widgets import bits
+from data import parts
+from data.errors import Mistake
+
+
+def main(start: str | None = None) -> None:
+    """Draws the page that the address names; `start` is the one at the root (the first by ORDER if not given)."""
+    st.set_page_config(page_title="Lacewing", page_icon="🪲", layout="wide", initial_sidebar_state="collapsed")
+    bits.style()
+    modules = [parts.load("dashboard.pages", name) for name in parts.names("dashboard.pages")]
+    modules.sort(key=lambda module: module.ORDER)
+    names = [module.__name__.rsplit(".", 1)[1] for module in modules]
+    start = start or names[0]
+    pages = {
+        name: st.Page(
+            functools.partial(show, module.render),
+            title=module.TITLE,
+            icon=module.ICON,
+            url_path=name,
+            default=name == start,
+        )
+        for name, module in zip(names, modules, strict=True)
+    }
+    st.session_state["pages"] = pages
+    st.navigation(list(pages.values()), position="top").run()
+
+
+def show(render: object) -> None:
+    """Draws one page, or the sentence that says why it cannot be drawn."""
+    try:
+        render()  # pyright: ignore[reportCallIssue]
+    except Mistake as mistake:
+        bits.mistake(str(mistake))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Overview: what this workspace holds, what is running, and what to do next.
+
+Runs are read with their heartbeats; while one is under way its part of the page refreshes by itself. A dictionary's
+held-out metrics stand beside those of PCA with as many components as its L0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from dashboard import source, steps
+from dashboard.widgets import bits
+from dashboard.widgets.table import Column, Options, cell, link, row, table
+from dashboard.widgets.tokens import readable
+from data import queries
+
+TITLE = "Overview"
+ICON = ":material/home:"
+ORDER = 1
+
+TONES = {"failed": "negative", "killed": "negative", "stalled": "negative", "running": "positive"}
+
+
+def render() -> None:
+    """Draws the page."""
+    shown = source.workspace()
+    counts = source.ask(queries.counts)
+    bits.heading("Lacewing", detail=f"workspace {shown.folder}")
+    if not counts.runs:
+        _empty()
+        return
+    _figures(counts)
+    _next()
+    _circuits(source.ask(queries.circuits))
+    _dictionaries(source.ask(queries.dictionaries))
+    _runs()
+
+
+def _empty() -> None:
+    bits.gap(
+        "This workspace is empty. One command trains dictionaries on a small language model, traces a circuit, explains "
+        "its features and scores the explanations:",
+        steps.command(source.workspace(), "demo"),
+    )
+    st.html('<p class="lw-note">This page shows each step as soon as it has run; leave it open.</p>')
+
+
+def _figures(counts: queries.Counts) -> None:
+    failed = f"{counts.failures} more failed" if counts.failures else "none failed"
+    bits.figures(
+        [
+            ("Dictionaries", bits.number(counts.dictionaries), ""),
+            ("Features recorded", bits.number(counts.features), ""),
+            ("Circuits", bits.number(counts.circuits), ""),
+            ("Explanations", bits.number(counts.explanations - counts.failures), failed),
+            ("Scores", bits.number(counts.scores), ""),
+            ("Runs", bits.number(counts.runs), ""),
+        ]
+    )
+
+
+def _states() -> list[tuple[queries.Row, steps.State]]:
+    shown = source.workspace()
+    return [(record, steps.state(shown, record)) for record in source.ask(queries.runs)]
+
+
+def _next() -> None:
+    found = steps.next_steps(source.workspace(), source.ask(queries.counts), _states())
+    if found:
+        bits.section("What to do next")
+        lines = "".join(
+            f"<div><span>{bits.escape(s.why)}</span><code>{bits.escape(s.command)}</code></div>" for s in found
+        )
+        st.html(f'<div class="lw-next">{lines}</div>')
+
+
+def _circuits(circuits: Sequence[Mapping[str, Any]]) -> None:
+    bits.section("Circuits", "faithfulness: share of the metric that the kept nodes recover on held-out pairs")
+    if not circuits:
+        bits.gap("No circuit has been traced yet.", steps.command(source.workspace(), "circuit agreement"))
+        return
+    columns = [
+        Column("Circuit", "mono line"), Column("Task", "line"), Column("Model", "line"), Column("Method", "line"),
+        Column("Nodes", "num"), Column("Verified", "num", "nodes whose effect was measured by exact patching"),
+        Column("Edges", "num"), Column("At", "num", "size at which faithfulness is quoted"), Column("Faithfulness", "num"),
+        Column("Random nodes", "num", "the same for random nodes, as many at each site"),
+        Column("Estimate against exact", "num", "Pearson correlation over verified nodes"),
+    ]  # fmt: skip
+    rows = [
+        row(
+            [
+                link(c["circuit"], "circuit", circuit=c["circuit"]), c["task"], c["model"], c["method"].replace("_", " "),
+                _count(c["nodes"]), _count(c["verified"]), _count(c["edges"]), _count(c["quoted_size"]),
+                cell(bits.interval(c, "quoted"), sort=c["quoted"] or 0), cell(bits.number(c["quoted_control"], 2), tone="quiet"),
+                bits.number((c["calibration"] or {}).get("pearson"), 3),
+            ]
+        )
+        for c in circuits
+    ]  # fmt: skip
+    table("overview_circuits", columns, rows=rows, options=Options("Circuits", height=260))
+
+
+def _count(value: int | None) -> dict[str, Any]:
+    return cell(bits.number(value), sort=value or 0, raw=value)
+
+
+def _dictionaries(dictionaries: Sequence[Mapping[str, Any]]) -> None:
+    bits.section("Dictionaries", "measured on held-out documents, beside PCA with as many components as L0")
+    if not dictionaries:
+        bits.gap("No dictionary has been trained yet.", steps.command(source.workspace(), "train"))
+        return
+    columns = [
+        Column("Site", "line"), Column("Dictionary", "mono line"), Column("Kind", "line"), Column("Latents", "num"),
+        Column("L0", "num", "latents active on an average token"),
+        Column("Explained variance", "num"), Column("PCA", "num", "explained variance of PCA with L0 components"),
+        Column("CE recovered", "num", "share of the loss recovered, against ablating the site"),
+        Column("PCA", "num", "CE recovered by PCA with L0 components"), Column("Dead", "num", "latents that never fire"),
+        Column("Recorded", "num", "features harvested"), Column("In circuits", "num"), Column("Explained", "num"),
+    ]  # fmt: skip
+    rows = [_dictionary(d) for d in dictionaries]
+    table("overview_dictionaries", columns, rows=rows, options=Options("Dictionaries", height=340))
+
+
+def _dictionary(d: Mapping[str, Any]) -> dict[str, Any]:
+    m = d["metrics"] or {}
+    pca = [cell(bits.number(m.get(f"pca_{name}"), 3), tone="quiet") for name in ("explained_variance", "ce_recovered")]
+    return row(
+        [
+            link(d["site"], "features", dictionary=d["dictionary"]), cell(d["dictionary"], tone="quiet"), d["architecture"],
+            _count(d["latents"]), bits.number(m.get("l0"), 1), bits.number(m.get("explained_variance"), 3), pca[0],
+            bits.number(m.get("ce_recovered"), 3), pca[1], bits.percent(m.get("dead")), _count(d["features"]),
+            _count(d["in_circuits"]), _count(d["explained"]),
+        ]
+    )  # fmt: skip
+
+
+def _runs() -> None:
+    states = _states()
+    busy = any(s.word in ("running", "stalled") for _, s in states)
+    bits.section("Runs", "this part refreshes by itself while something is running" if busy else "newest first")
+    st.fragment(_run_table, run_every=2.0 if busy else None)()
+
+
+def _run_table() -> None:
+    columns = [
+        Column("Run", "mono line"), Column("Verb"), Column("State", "line"), Column("Progress", "line"),
+        Column("Started", "line"), Column("Took", "num line"), Column("Peak memory", "num"), Column("Error"),
+    ]  # fmt: skip
+    rows = [_run(record, state) for record, state in _states()]
+    table("overview_runs", columns, rows=rows, options=Options("Runs", height=420))
+
+
+def _run(record: Mapping[str, Any], state: steps.State) -> dict[str, Any]:
+    summary = record["summary"] or {}
+    memory = summary.get("peak_memory")
+    telling = state.share is not None and state.word != "done"
+    progress = f"{state.phase} {100 * (state.share or 0):.0f} %" if telling else state.phase
+    return row(
+        [
+            record["run"], record["verb"], cell(state.word, tone=TONES.get(state.word, "quiet")),
+            cell(progress, **({"bar": state.share} if telling else {})), f"{record['started']:%Y-%m-%d %H:%M}",
+            cell(bits.duration(summary.get("seconds")), sort=summary.get("seconds") or 0),
+            cell(f"{memory / 1e9:.1f} GB" if memory else "—", sort=memory or 0),
+            cell(readable(record["error"] or "", 160) if record["error"] else "", title=readable(record["error"] or "", 600)),
+        ]
+    )  # fmt: skip
