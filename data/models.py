@@ -59,7 +59,7 @@ class Model(Protocol):
         start: tuple[Site, Tensor] | None = None,
         stop: Site | None = None,
         last_only: bool = False,
-    ) -> Float[Tensor, "batch pos vocab"] | None: ...
+    ) -> Float[Tensor, "batch kept vocab"] | None: ...
 
 
 class _Stop(Exception):
@@ -132,7 +132,7 @@ class Subject:
         start: tuple[Site, Tensor] | None = None,
         stop: Site | None = None,
         last_only: bool = False,
-    ) -> Float[Tensor, "batch pos vocab"] | None:
+    ) -> Float[Tensor, "batch kept vocab"] | None:
         """Logits at every position (or only the last), or None when `stop` ended the pass.
 
         With `start = (site, value)` (residual, between blocks), blocks above it are skipped and `value` flows on.
@@ -344,6 +344,7 @@ def _convert(path: Path, folder: Path) -> None:
 
 
 def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     if not any(folder.glob("*.safetensors")):
@@ -354,7 +355,7 @@ def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
         with _quiet():
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise Mistake(f"The model in {str(folder)!r} cannot be opened: {reason}") from error
     return model, tokenizer

@@ -1,0 +1,146 @@
+"""Subject models: sites agree with transformer-lens, a pass begins and ends where it is told, names are found."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from data import models
+from data.errors import Mistake
+from data.models import SUPPORTED, Subject
+from data.words import Site
+
+
+@pytest.fixture(scope="module")
+def tokens() -> torch.Tensor:
+    return torch.randint(1, 300, (3, 9), generator=torch.Generator().manual_seed(0))
+
+
+def test_sites_agree_with_transformer_lens(subject: Subject, tokens: torch.Tensor) -> None:
+    """The plain forward's value at each site is that of the Bridge's hook of the same name."""
+    sites = [Site(layer, kind) for layer in range(subject.layers) for kind in SUPPORTED]
+    values = subject.read(tokens, sites)
+    _, cache = subject.bridge.run_with_cache(tokens, prepend_bos=False, names_filter=[s.hook for s in sites])
+    for site in sites:
+        torch.testing.assert_close(values[site], cache[site.hook], msg=str(site))
+
+
+def test_logits_agree_with_transformer_lens(subject: Subject, tokens: torch.Tensor) -> None:
+    logits = subject.run(tokens)
+    assert logits is not None
+    torch.testing.assert_close(logits, subject.bridge(tokens, prepend_bos=False))
+    torch.testing.assert_close(subject.run(tokens, last_only=True), logits[:, -1:])
+
+
+@pytest.mark.parametrize("site", [Site(0), Site(1), Site(0, "resid_pre"), Site(1, "resid_pre")])
+def test_a_pass_that_begins_at_a_site(subject: Subject, tokens: torch.Tensor, site: Site) -> None:
+    value = subject.read(tokens, [site])[site]
+    torch.testing.assert_close(subject.run(tokens, start=(site, value)), subject.run(tokens))
+    doubled = subject.run(tokens, edits={site: lambda x: 2 * x})
+    torch.testing.assert_close(subject.run(tokens, start=(site, 2 * value)), doubled)
+
+
+def test_a_pass_leaves_the_model_as_it_was(subject: Subject, tokens: torch.Tensor) -> None:
+    before = subject.run(tokens)
+    subject.run(tokens, start=(Site(1), torch.zeros(3, 9, subject.d_model)), edits={Site(1): lambda x: x + 1})
+    with pytest.raises(ValueError, match="inside"):
+        subject.run(tokens, edits={Site(0): _fail})
+    torch.testing.assert_close(subject.run(tokens), before, rtol=0, atol=0)
+
+
+def _fail(_: torch.Tensor) -> None:
+    raise ValueError("inside")
+
+
+def test_a_stop_runs_nothing_deeper(subject: Subject, tokens: torch.Tensor) -> None:
+    seen: list[Site] = []
+    edits = {site: lambda x, site=site: seen.append(site) for site in (Site(0), Site(1))}
+    assert subject.run(tokens, edits=edits, stop=Site(0)) is None
+    assert seen == [Site(0)]
+
+
+def test_right_padding_changes_nothing_before_it(subject: Subject, tokens: torch.Tensor) -> None:
+    padded = torch.cat([tokens, torch.zeros(3, 4, dtype=torch.long)], dim=1)
+    logits, longer = subject.run(tokens), subject.run(padded)
+    assert longer is not None
+    torch.testing.assert_close(longer[:, :9], logits)
+
+
+def test_another_architecture(subject: Subject, tmp_path: Path, tokens: torch.Tensor) -> None:
+    """GPT-2 keeps its modules under other names; they are found without a list of ours."""
+    shape = GPT2Config(
+        vocab_size=len(subject.tokenizer), n_embd=16, n_layer=2, n_head=2, n_positions=64, bos_token_id=0
+    )
+    GPT2LMHeadModel(shape).save_pretrained(tmp_path)
+    subject.tokenizer.save_pretrained(tmp_path)
+    other = Subject.open(str(tmp_path))
+    sites = [Site(1, kind) for kind in SUPPORTED]
+    values = other.read(tokens, sites)
+    _, cache = other.bridge.run_with_cache(tokens, prepend_bos=False, names_filter=[s.hook for s in sites])
+    for site in sites:
+        torch.testing.assert_close(values[site], cache[site.hook], msg=str(site))
+    torch.testing.assert_close(other.run(tokens, start=(Site(1), values[Site(1)])), other.run(tokens))
+
+
+def test_wrong_sites(subject: Subject) -> None:
+    with pytest.raises(Mistake, match=r"has 2 blocks \(0 to 1\); there is no site resid_post:7"):
+        subject.check(Site(7))
+    with pytest.raises(Mistake, match="There is no readable site 'attn_z'"):
+        subject.check(Site(0, "attn_z"))
+
+
+def test_models_that_cannot_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(Mistake, match="holds no model: config.json is missing"):
+        Subject.open(str(tmp_path))
+    with pytest.raises(Mistake, match="There is no model folder 'smollm'"):
+        Subject.open("smollm")
+    with pytest.raises(Mistake, match="neither a local folder nor to be had from the hub"):
+        Subject.open("nobody/nothing")
+
+
+def test_a_broken_model_folder(tiny_model: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).write_bytes((tiny_model / name).read_bytes())
+    with pytest.raises(Mistake, match=r"has no .safetensors file"):
+        Subject.open(str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes((tiny_model / "model.safetensors").read_bytes()[:1000])
+    with pytest.raises(Mistake, match="cannot be opened"):
+        Subject.open(str(tmp_path))
+
+
+def test_the_prefix_belongs_to_the_model(subject: Subject, tiny_model: Path, tmp_path: Path) -> None:
+    assert subject.prefix == (0,)
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for file in tiny_model.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    (folder / "lacewing.json").write_text('{"prefix": [5, 6]}')
+    assert Subject.open(str(folder)).prefix == (5, 6)
+
+
+@pytest.mark.real
+def test_the_packaged_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SmolLM2 without any network, from its wheel: the right shape, the right prefix, and it knows a capital."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    subject = Subject.open()
+    assert (subject.layers, subject.d_model, subject.prefix) == (30, 576, (0,))
+    tokens = torch.tensor([[*subject.prefix, *subject.tokenize("The capital of France is")]])
+    logits = subject.run(tokens, last_only=True)
+    assert logits is not None
+    assert subject.spell([int(logits[0, -1].argmax())]) == [" Paris"]
+    sites = [Site(15), Site(20, "attn_out"), Site(25)]
+    values = subject.read(tokens, sites)
+    _, cache = subject.bridge.run_with_cache(tokens, prepend_bos=False, names_filter=[s.hook for s in sites])
+    for site in sites:
+        # The Bridge runs eager attention, the plain module a fused one: rounding differs, in proportion to the values.
+        difference = (values[site] - cache[site.hook]).norm() / cache[site.hook].norm()
+        assert difference < 1e-5, site
+
+
+def test_the_cache_folder_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LACEWING_CACHE", str(tmp_path))
+    assert models.cache_folder() == tmp_path
