@@ -1,7 +1,7 @@
 """The pages, served by `lacewing dashboard`.
 
 1. Every file of `dashboard/pages/` is a page: TITLE, ICON, ORDER and `render()`. To add a page, add a file.
-2. The address says what is shown (`feature?feature=DIGEST/LATENT`), so reload, Back and a link sent to a colleague agree.
+2. The address says what is shown (`feature?feature=DIGEST/LATENT`), so reload, Back and a link sent elsewhere agree.
 3. A `Mistake` (no workspace, a newer schema, an id that does not exist) is shown as its sentence, with a way on.
 """
 

@@ -70,8 +70,10 @@ def _peaks(firings: Firings) -> np.ndarray:
 
 
 def _group(name: str, members: np.ndarray, chosen: np.ndarray, reader: Reader, firings: Firings, length: int) -> Group:
-    windows = tuple(distinct(_around(reader, firings, int(index), length) for index in chosen))
     strength = firings.value[members]
+    drawn = distinct(_around(reader, firings, int(index), length) for index in chosen)
+    # A window can reach a stronger token of the next tile; it would be seen as an example of that strength.
+    windows = tuple(window for window in drawn if window.strength <= strength.max())
     return Group(name, float(strength.min()), float(strength.max()), len(members), windows)
 
 

@@ -47,7 +47,7 @@ def check_port(port: int) -> None:
             probe.bind((ADDRESS, port))
         except OSError as error:
             raise Mistake(
-                f"Port {port} on {ADDRESS} cannot be used: {error.strerror}. Perhaps a dashboard is open there already; "
+                f"Port {port} on {ADDRESS} cannot be used: {error.strerror}. Perhaps a dashboard is open there; "
                 f"close it, or choose another with `lacewing dashboard --port {port + 1 if port < 65535 else 8501}`."
             ) from error
 

@@ -161,8 +161,9 @@ def features(workspace: Workspace, facets: Facets, *, offset: int = 0, limit: in
     return rows(
         workspace,
         f"""with {_NODES}, {_BEST}
-        select f.dictionary, f.latent, d.site, d.layer, f.density, f.max_activation, coalesce(n.circuits, 0) as circuits,
-               n.effect, b.text, b.explainer, b.scorer, b.score, b.control, b.difference, count(*) over () as total
+        select f.dictionary, f.latent, d.site, d.layer, f.density, f.max_activation,
+               coalesce(n.circuits, 0) as circuits, n.effect, b.text, b.explainer, b.scorer, b.score, b.control,
+               b.difference, count(*) over () as total
         from features f join dictionaries d using (dictionary)
         left join in_circuits n using (dictionary, latent) left join best b using (dictionary, latent)
         where {where} order by {SORTS[facets.sort]}, dictionary, latent limit ? offset ?""",

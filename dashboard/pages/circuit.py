@@ -64,7 +64,8 @@ def _size(most: int) -> int:
     text = st.query_params.get("size", "")
     if text and not (text.isdigit() and int(text) > 0):
         raise Mistake(
-            f"size = {text!r} in the address is not a number of nodes; it should be 1 to {most}, such as {min(SIZE, most)}."
+            f"size = {text!r} in the address is not a number of nodes; "
+            f"it should be 1 to {most}, such as {min(SIZE, most)}."
         )
     return min(int(text or SIZE), most)
 
@@ -153,7 +154,7 @@ def _summary(circuit: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> 
             ),
             ("Nodes", bits.number(len(nodes)), f"{verified} verified exactly"),
             ("In SAE errors", bits.percent(by_kind["error"] / whole if whole else None), "of all |effect| stored"),
-            ("Estimate against exact", bits.interval(fit, "pearson"), f"Pearson over {fit.get('nodes', 0)} nodes"),
+            ("Estimate to exact", bits.number(fit.get("pearson"), 3), f"Pearson {graph.bracket(fit, 'pearson')}"),
             ("Wrong sign", bits.percent(fit.get("sign_errors")), "of verified nodes"),
             (
                 "Self-check",
@@ -177,7 +178,7 @@ def _strongest(nodes: Sequence[Mapping[str, Any]]) -> None:
         row([cell(n["node"], title=n["node"]), cell(_said(n), tone="quiet"), effect(n["effect"], top)], n["node"])
         for n in best
     ]
-    columns = [Column("Node", "mono line"), Column("Explanation"), Column("Effect", "num")]
+    columns = [Column("Node", "mono line"), Column("Explanation", "clip"), Column("Effect", "num")]
     table("strongest", columns, rows=rows, options=Options("Strongest nodes", sort=False, height=330), pick=pick)
 
 
@@ -193,7 +194,7 @@ def _tables(
     edges: Sequence[Mapping[str, Any]],
     selected: str | None,
 ) -> None:
-    left, right = st.columns([1.45, 1], gap="medium")
+    left, right = st.columns([1.22, 1], gap="medium")
     with left:
         bits.section("Nodes", f"the {len(shown)} shown, with 95 % intervals over pairs")
         _nodes(circuit, shown, selected)
@@ -207,20 +208,29 @@ def _tables(
 def _nodes(circuit: Mapping[str, Any], shown: Sequence[Mapping[str, Any]], selected: str | None) -> None:
     top = max((abs(n["effect"]) for n in shown if n["kind"] != "logit"), default=0.0)
     columns = [
-        Column("#", "num"), Column("Node", "mono line"), Column("Role", "line"), Column("Effect", "num"), Column("Interval", "num"),
-        Column("Exact", "num", "measured by patching; a dash if only estimated"), Column("Explanation"),
-    ]  # fmt: skip
+        Column("#", "num"),
+        Column("Node", "mono line"),
+        Column("Role", "line"),
+        Column("Effect", "num"),
+        Column("Interval", "num"),
+        Column("Exact", "num", "measured by patching; a dash if only estimated"),
+        Column("Explanation", "clip"),
+    ]
     rows = [
         row(
             [
-                n["rank"], n["node"], n["role"], effect(n["effect"], top if n["kind"] != "logit" else 0.0),
-                cell(graph.bracket(n), tone="quiet"), effect(n["verified"]),
+                n["rank"],
+                n["node"],
+                n["role"],
+                effect(n["effect"], top if n["kind"] != "logit" else 0.0),
+                cell(graph.bracket(n), tone="quiet"),
+                effect(n["verified"]),
                 cell(_said(n), title=tokens.readable(n["text"] or "", 400), **({} if n["text"] else {"tone": "quiet"})),
             ],
             n["node"],
         )
         for n in shown
-    ]  # fmt: skip
+    ]
     options = Options("Nodes", height=380, csv=f"nodes-{circuit['circuit']}.csv", selected=selected)
     table("nodes", columns, rows=rows, options=options, pick=pick)
 
@@ -274,22 +284,26 @@ CURVE_LEGEND = (
 
 def _checks(circuit: Mapping[str, Any]) -> None:
     check, fit = circuit["selfcheck"] or {}, circuit["calibration"] or {}
+    by_site = fit.get("by_site") or {}
     gaps = (circuit["summary"] or {}).get("completeness_gap") or {}
     bits.section("By site", f"self-check of logits: {_tiny(check.get('logits'))} at most")
     rows = [
         row(
             [
-                link(site, "features", dictionary=dictionary), bits.number((fit.get("by_site") or {}).get(site, {}).get("pearson"), 3),
-                _tiny((check.get("gradients") or {}).get(site)), bits.percent(_number(gaps.get(site))),
+                link(site, "features", dictionary=dictionary),
+                bits.number(by_site.get(site, {}).get("pearson"), 3),
+                _tiny((check.get("gradients") or {}).get(site)),
+                bits.percent(_number(gaps.get(site))),
             ]
         )
         for site, dictionary in (circuit["dictionaries"] or {}).items()
-    ]  # fmt: skip
+    ]
     columns = [
-        Column("Site", "line"), Column("Pearson", "num", "estimate against exact"),
+        Column("Site", "line"),
+        Column("Pearson", "num", "estimate against exact"),
         Column("Gradient", "num", "relative difference of gradients from the bare model's"),
         Column("Gap", "num", "how far the site's effects are from adding up to the total"),
-    ]  # fmt: skip
+    ]
     table("sites", columns, rows=rows, options=Options("Checks by site"))
 
 

@@ -35,7 +35,7 @@ def render() -> None:
     wanted = Feature.parse(asked)
     record = source.ask(queries.feature, wanted)
     _head(wanted, record)
-    left, right = st.columns([1.45, 1], gap="large")
+    left, right = st.columns([1.35, 1], gap="large")
     with left:
         _examples(wanted, record)
     with right:
@@ -152,8 +152,8 @@ def _logits(pairs: Sequence[Sequence[Any]], top: float, kind: str) -> str:
 
 def _logit(token: str, value: float, top: float) -> str:
     width = f"{100 * abs(value) / top:.0f}%"
-    text = bits.escape(tokens.readable(token))
-    return f'<div class="lw-logit"><i style="width:{width}"></i><code>{text}</code><span>{bits.signed(value, 2)}</span></div>'
+    text, said = bits.escape(tokens.readable(token)), bits.signed(value, 2)
+    return f'<div class="lw-logit"><i style="width:{width}"></i><code>{text}</code><span>{said}</span></div>'
 
 
 def _explanations(wanted: Feature, record: Mapping[str, Any]) -> None:
@@ -184,9 +184,12 @@ def _scores(number: int, scores: Sequence[Mapping[str, Any]]) -> None:
         bits.gap("This explanation has not been scored yet.", steps.command(source.workspace(), "score"))
         return
     columns = [
-        Column("Scorer", "line"), Column("Score", "num"), Column("Swapped", "num", "another feature's explanation, same windows"),
-        Column("Difference", "num", "score minus swapped, paired bootstrap over documents"), Column("Windows", "num"),
-    ]  # fmt: skip
+        Column("Scorer", "line"),
+        Column("Score", "num"),
+        Column("Swapped", "num", "another feature's explanation, same windows"),
+        Column("Difference", "num", "score minus swapped, paired bootstrap over documents"),
+        Column("n", "num", "windows judged"),
+    ]
     table(f"scores_{number}", columns, rows=[_score(s) for s in scores], options=Options("Scores", sort=False))
 
 
@@ -255,16 +258,24 @@ def _places(wanted: Feature) -> None:
         return
     top = max(abs(p["effect"]) for p in found)
     columns = [
-        Column("Circuit", "line"), Column("Node", "mono line"), Column("Role", "line"), Column("Rank", "num"),
-        Column("Effect", "num"), Column("Exact", "num", "measured by patching; a dash if only estimated"),
-    ]  # fmt: skip
+        Column("Circuit", "line"),
+        Column("Node", "mono line"),
+        Column("Role", "line"),
+        Column("Rank", "num"),
+        Column("Effect", "num"),
+        Column("Exact", "num", "measured by patching; a dash if only estimated"),
+    ]
     rows = [
         row(
             [
-                link(f"{p['task']} {p['circuit'][:6]}", "circuit", circuit=p["circuit"], node=p["node"]), p["node"], p["role"],
-                p["rank"], effect(p["effect"], top), effect(p["verified"]),
+                link(p["task"], "circuit", circuit=p["circuit"], node=p["node"]),
+                p["node"],
+                p["role"],
+                p["rank"],
+                effect(p["effect"], top),
+                effect(p["verified"]),
             ]
         )
         for p in found
-    ]  # fmt: skip
+    ]
     table("feature_places", columns, rows=rows, options=Options("Nodes of circuits", height=260))

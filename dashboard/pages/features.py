@@ -61,7 +61,11 @@ def _facets(dictionaries: Sequence[Mapping[str, Any]]) -> queries.Facets:
     a, b, c, d, e = st.columns([1.5, 1, 1.5, 1.1, 1.9], vertical_alignment="bottom")
     with a:
         site = st.selectbox(
-            "Site", [ALL, *names], format_func=lambda key: names.get(key, key), key="dictionary", bind="query-params"
+            "Site",
+            [ALL, *names],
+            format_func=lambda key: names.get(key) or str(key),
+            key="dictionary",
+            bind="query-params",
         )
     with b:
         state = st.selectbox("State", list(queries.STATES), key="state", bind="query-params", help=_STATE_HELP)
@@ -74,9 +78,13 @@ def _facets(dictionaries: Sequence[Mapping[str, Any]]) -> queries.Facets:
     with e:
         text = st.text_input("Explanation contains", key="text", bind="query-params", max_chars=80)
     return queries.Facets(
-        None if site == ALL else site, state or "any", (_power(least, 0.0), _power(most, 1.0)), activation or 0.0,
-        **_switches(), text=(text or "").strip(),
-    )  # fmt: skip
+        None if site == ALL else site,
+        state or "any",
+        (_power(least, 0.0), _power(most, 1.0)),
+        activation or 0.0,
+        **_switches(),
+        text=(text or "").strip(),
+    )
 
 
 _STATE_HELP = f"dead: never active in the harvest; dense: active at more than {100 * queries.DENSE:.0f} % of tokens"
@@ -103,11 +111,16 @@ def _list(found: Sequence[Mapping[str, Any]], total: int, page: int) -> None:
     first = (page - 1) * PAGE + 1
     top = max((f["max_activation"] for f in found), default=0.0)
     columns = [
-        Column("Feature", "mono line"), Column("Site", "line"), Column("Density", "num", "share of tokens at which it is active"),
-        Column("Max activation", "num"), Column("Circuits", "num"), Column("Effect", "num", "largest |effect| of its nodes"),
-        Column("Explanation"), Column("Score", "num line", "the scorer's value, such as an AUROC"),
+        Column("Feature", "mono line"),
+        Column("Site", "line"),
+        Column("Density", "num", "share of tokens at which it is active"),
+        Column("Max activation", "num"),
+        Column("Circuits", "num"),
+        Column("Effect", "num", "largest |effect| of its nodes"),
+        Column("Explanation"),
+        Column("Score", "num line", "the scorer's value, such as an AUROC"),
         Column("Above control", "num", "score minus that of another feature's explanation on the same windows"),
-    ]  # fmt: skip
+    ]
     note = f"{first:,} to {first + len(found) - 1:,} of {total:,}"
     options = Options("Features", sort=False, csv="features.csv", note=note)
     table("features_table", columns, rows=[_feature(f, top) for f in found], options=options)
@@ -120,11 +133,16 @@ def _feature(f: Mapping[str, Any], top: float) -> dict[str, Any]:
     score = f"{bits.number(f['score'], 2)} {f['scorer']}" if scored else "—"
     return row(
         [
-            link(f"{f['dictionary'][:6]}/{f['latent']}", "feature", feature=str(name)), f["site"], bits.percent(f["density"], 2),
-            cell(bits.number(f["max_activation"], 2), bar=f["max_activation"] / top if top else 0.0), f["circuits"] or "",
+            link(f"{f['dictionary'][:6]}/{f['latent']}", "feature", feature=str(name)),
+            f["site"],
+            bits.percent(f["density"], 2),
+            cell(bits.number(f["max_activation"], 2), bar=f["max_activation"] / top if top else 0.0),
+            f["circuits"] or "",
             cell(bits.number(f["effect"], 3) if f["effect"] is not None else ""),
-            cell(readable(f["text"], 140), title=readable(f["text"], 600)) if f["text"] else cell("not explained", tone="quiet"),
+            cell(readable(f["text"], 140), title=readable(f["text"], 600))
+            if f["text"]
+            else cell("not explained", tone="quiet"),
             cell(score, tone="grey", title="no control: this cannot be told from chance") if bare else cell(score),
             effect(f["difference"], digits=2) if f["difference"] is not None else cell("", sort=-9),
         ]
-    )  # fmt: skip
+    )

@@ -41,8 +41,8 @@ def render() -> None:
 
 def _empty() -> None:
     bits.gap(
-        "This workspace is empty. One command trains dictionaries on a small language model, traces a circuit, explains "
-        "its features and scores the explanations:",
+        "This workspace is empty. One command trains dictionaries on a small language model, traces a circuit, "
+        "explains its features and scores the explanations:",
         steps.command(source.workspace(), "demo"),
     )
     st.html('<p class="lw-note">This page shows each step as soon as it has run; leave it open.</p>')
@@ -83,23 +83,36 @@ def _circuits(circuits: Sequence[Mapping[str, Any]]) -> None:
         bits.gap("No circuit has been traced yet.", steps.command(source.workspace(), "circuit agreement"))
         return
     columns = [
-        Column("Circuit", "mono line"), Column("Task", "line"), Column("Model", "line"), Column("Method", "line"),
-        Column("Nodes", "num"), Column("Verified", "num", "nodes whose effect was measured by exact patching"),
-        Column("Edges", "num"), Column("At", "num", "size at which faithfulness is quoted"), Column("Faithfulness", "num"),
+        Column("Circuit", "mono line"),
+        Column("Task", "line"),
+        Column("Model", "line"),
+        Column("Method", "line"),
+        Column("Nodes", "num"),
+        Column("Verified", "num", "nodes whose effect was measured by exact patching"),
+        Column("Edges", "num"),
+        Column("At", "num", "size at which faithfulness is quoted"),
+        Column("Faithfulness", "num"),
         Column("Random nodes", "num", "the same for random nodes, as many at each site"),
         Column("Estimate against exact", "num", "Pearson correlation over verified nodes"),
-    ]  # fmt: skip
+    ]
     rows = [
         row(
             [
-                link(c["circuit"], "circuit", circuit=c["circuit"]), c["task"], c["model"], c["method"].replace("_", " "),
-                _count(c["nodes"]), _count(c["verified"]), _count(c["edges"]), _count(c["quoted_size"]),
-                cell(bits.interval(c, "quoted"), sort=c["quoted"] or 0), cell(bits.number(c["quoted_control"], 2), tone="quiet"),
+                link(c["circuit"], "circuit", circuit=c["circuit"]),
+                c["task"],
+                c["model"],
+                c["method"].replace("_", " "),
+                _count(c["nodes"]),
+                _count(c["verified"]),
+                _count(c["edges"]),
+                _count(c["quoted_size"]),
+                cell(bits.interval(c, "quoted"), sort=c["quoted"] or 0),
+                cell(bits.number(c["quoted_control"], 2), tone="quiet"),
                 bits.number((c["calibration"] or {}).get("pearson"), 3),
             ]
         )
         for c in circuits
-    ]  # fmt: skip
+    ]
     table("overview_circuits", columns, rows=rows, options=Options("Circuits", height=260))
 
 
@@ -113,13 +126,20 @@ def _dictionaries(dictionaries: Sequence[Mapping[str, Any]]) -> None:
         bits.gap("No dictionary has been trained yet.", steps.command(source.workspace(), "train"))
         return
     columns = [
-        Column("Site", "line"), Column("Dictionary", "mono line"), Column("Kind", "line"), Column("Latents", "num"),
+        Column("Site", "line"),
+        Column("Dictionary", "mono line"),
+        Column("Kind", "line"),
+        Column("Latents", "num"),
         Column("L0", "num", "latents active on an average token"),
-        Column("Explained variance", "num"), Column("PCA", "num", "explained variance of PCA with L0 components"),
+        Column("Explained variance", "num"),
+        Column("PCA", "num", "explained variance of PCA with L0 components"),
         Column("CE recovered", "num", "share of the loss recovered, against ablating the site"),
-        Column("PCA", "num", "CE recovered by PCA with L0 components"), Column("Dead", "num", "latents that never fire"),
-        Column("Recorded", "num", "features harvested"), Column("In circuits", "num"), Column("Explained", "num"),
-    ]  # fmt: skip
+        Column("PCA", "num", "CE recovered by PCA with L0 components"),
+        Column("Dead", "num", "latents that never fire"),
+        Column("Recorded", "num", "features harvested"),
+        Column("In circuits", "num"),
+        Column("Explained", "num"),
+    ]
     rows = [_dictionary(d) for d in dictionaries]
     table("overview_dictionaries", columns, rows=rows, options=Options("Dictionaries", height=340))
 
@@ -129,12 +149,21 @@ def _dictionary(d: Mapping[str, Any]) -> dict[str, Any]:
     pca = [cell(bits.number(m.get(f"pca_{name}"), 3), tone="quiet") for name in ("explained_variance", "ce_recovered")]
     return row(
         [
-            link(d["site"], "features", dictionary=d["dictionary"]), cell(d["dictionary"], tone="quiet"), d["architecture"],
-            _count(d["latents"]), bits.number(m.get("l0"), 1), bits.number(m.get("explained_variance"), 3), pca[0],
-            bits.number(m.get("ce_recovered"), 3), pca[1], bits.percent(m.get("dead")), _count(d["features"]),
-            _count(d["in_circuits"]), _count(d["explained"]),
+            link(d["site"], "features", dictionary=d["dictionary"]),
+            cell(d["dictionary"], tone="quiet"),
+            d["architecture"],
+            _count(d["latents"]),
+            bits.number(m.get("l0"), 1),
+            bits.number(m.get("explained_variance"), 3),
+            pca[0],
+            bits.number(m.get("ce_recovered"), 3),
+            pca[1],
+            bits.percent(m.get("dead")),
+            _count(d["features"]),
+            _count(d["in_circuits"]),
+            _count(d["explained"]),
         ]
-    )  # fmt: skip
+    )
 
 
 def _runs() -> None:
@@ -146,9 +175,15 @@ def _runs() -> None:
 
 def _run_table() -> None:
     columns = [
-        Column("Run", "mono line"), Column("Verb"), Column("State", "line"), Column("Progress", "line"),
-        Column("Started", "line"), Column("Took", "num line"), Column("Peak memory", "num"), Column("Error"),
-    ]  # fmt: skip
+        Column("Run", "mono line"),
+        Column("Verb"),
+        Column("State", "line"),
+        Column("Progress", "line"),
+        Column("Started", "line"),
+        Column("Took", "num line"),
+        Column("Peak memory", "num"),
+        Column("Error"),
+    ]
     rows = [_run(record, state) for record, state in _states()]
     table("overview_runs", columns, rows=rows, options=Options("Runs", height=420))
 
@@ -160,10 +195,16 @@ def _run(record: Mapping[str, Any], state: steps.State) -> dict[str, Any]:
     progress = f"{state.phase} {100 * (state.share or 0):.0f} %" if telling else state.phase
     return row(
         [
-            record["run"], record["verb"], cell(state.word, tone=TONES.get(state.word, "quiet")),
-            cell(progress, **({"bar": state.share} if telling else {})), f"{record['started']:%Y-%m-%d %H:%M}",
+            record["run"],
+            record["verb"],
+            cell(state.word, tone=TONES.get(state.word, "quiet")),
+            cell(progress, **({"bar": state.share} if telling else {})),
+            f"{record['started']:%Y-%m-%d %H:%M}",
             cell(bits.duration(summary.get("seconds")), sort=summary.get("seconds") or 0),
             cell(f"{memory / 1e9:.1f} GB" if memory else "—", sort=memory or 0),
-            cell(readable(record["error"] or "", 160) if record["error"] else "", title=readable(record["error"] or "", 600)),
+            cell(
+                readable(record["error"] or "", 160) if record["error"] else "",
+                title=readable(record["error"] or "", 600),
+            ),
         ]
-    )  # fmt: skip
+    )

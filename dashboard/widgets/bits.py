@@ -31,8 +31,10 @@ def number(value: float | None, digits: int = 3) -> str:
     if value is None or math.isnan(value):
         return "—"
     if isinstance(value, int) or (abs(value) >= 1000 and math.isfinite(value)):
-        return f"{value:,.0f}"
-    return f"{value:.{digits}g}" if 0 < abs(value) < 1e-3 else f"{value:.{digits}f}"
+        text = f"{value:,.0f}"
+    else:
+        text = f"{value:.{digits}g}" if 0 < abs(value) < 1e-3 else f"{value:.{digits}f}"
+    return text.replace("-", "−") if value < 0 else text
 
 
 def signed(value: float | None, digits: int = 3) -> str:
@@ -83,7 +85,8 @@ def section(title: str, note: str = "") -> None:
 def figures(pairs: Iterable[tuple[str, str, str]]) -> None:
     """A row of figures: (label, value, note)."""
     cells = "".join(
-        f'<div class="lw-figure"><span class="lw-label">{escape(label)}</span><span class="lw-value">{escape(value)}</span>'
+        f'<div class="lw-figure"><span class="lw-label">{escape(label)}</span>'
+        f'<span class="lw-value">{escape(value)}</span>'
         f'<span class="lw-note">{escape(note)}</span></div>'
         for label, value, note in pairs
     )

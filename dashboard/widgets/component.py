@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import streamlit as st
+from streamlit.components.v2 import component
 
 HERE = Path(__file__).parent
 
@@ -25,8 +26,8 @@ def mount(name: str, data: Mapping[str, Any], key: str, **callbacks: Callable[[]
     """Mounts NAME.js with base.css and NAME.css; `callbacks` are `on_TRIGGER_change`. Returns its result."""
     styles = _text("base.css") + _text(f"{name}.css")
     html = '<div class="root"></div>'
-    renderer = st.components.v2.component(f"lacewing_{name}", html=html, css=styles, js=_text(f"{name}.js"))
-    return renderer(data=dict(data), key=key, **callbacks)
+    renderer = component(f"lacewing_{name}", html=html, css=styles, js=_text(f"{name}.js"))
+    return renderer(data=dict(data), key=key, **cast(Any, callbacks))
 
 
 def triggered(key: str, name: str) -> Any:

@@ -29,7 +29,7 @@ export default function (component) {
   const pen = canvas.getContext("2d");
 
   const px = (x) => LEFT + x * (W - LEFT - RIGHT), py = (y) => TOP + y * (H - TOP - BOTTOM);
-  const radius = (n) => (n.kind === "logit" ? 7 : 3 + 6 * Math.sqrt(n.size));
+  const radius = (n) => (n.kind === "logit" ? 7 : 3.2 + 6.8 * Math.sqrt(n.size));
   canvas.at = (id) => { const n = data.nodes[index.get(id)]; return n && [px(n.x), py(n.y)]; };
 
   function size() {

@@ -19,7 +19,8 @@ LEGEND = (
     '<div class="lw-legend"><span><i>● latent</i> <i>◆ SAE error</i> <i>■ logits</i></span>'
     "<span><i>● filled</i> verified by exact patching, <i>○ hollow</i> estimated</span>"
     '<span class="lw-blue">blue, solid: supports the answer</span>'
-    '<span class="lw-red">vermillion, − sign, dashed: works against it</span><span>area: size of the effect</span></div>'
+    '<span class="lw-red">vermillion, − sign, dashed: works against it</span>'
+    "<span>area: size of the effect</span></div>"
 )
 
 
@@ -64,17 +65,23 @@ def picture(
         "columns": columns,
         "rows": [{"name": lane.name, "begin": lane.begin, "end": lane.end} for lane in layout.rows],
         "selected": selected,
-        "height": 560,
-        "alt": f"Graph of {len(nodes)} nodes and {len(kept)} edges over {len(columns)} tokens and {len(layout.rows)} rows of "
+        "height": min(760, 200 + 95 * len(layout.rows)),
+        "alt": f"Graph of {len(nodes)} nodes and {len(kept)} edges over {len(columns)} tokens and {len(layout.rows)} "
         "sites. Arrow keys move, Enter selects, Escape clears. The tables below hold the same nodes and edges.",
     }
 
 
 def _glyph(node: Mapping[str, Any], place: tuple[float, float], top: float) -> dict[str, Any]:
     return {
-        "id": node["node"], "x": place[0], "y": place[1], "kind": node["kind"], "effect": node["effect"],
-        "verified": node["verified"] is not None, "size": min(1.0, abs(node["effect"]) / top), "lines": tip(node),
-    }  # fmt: skip
+        "id": node["node"],
+        "x": place[0],
+        "y": place[1],
+        "kind": node["kind"],
+        "effect": node["effect"],
+        "verified": node["verified"] is not None,
+        "size": min(1.0, abs(node["effect"]) / top),
+        "lines": tip(node),
+    }
 
 
 def tip(node: Mapping[str, Any]) -> list[str]:
@@ -87,7 +94,7 @@ def tip(node: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def bracket(row: Mapping[str, Any]) -> str:
+def bracket(row: Mapping[str, Any], name: str = "effect") -> str:
     """The interval alone, `[0.1, 0.2]`."""
-    whole = interval(row, "effect", 3)
+    whole = interval(row, name, 3)
     return whole[whole.index("[") :] if "[" in whole else ""

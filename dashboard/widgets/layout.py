@@ -1,7 +1,7 @@
 """Where each node of a circuit is drawn: x is the token position, y the site, deeper sites higher.
 
 1. A cell is one position at one site. A column is as wide, and a row as high, as the square root of its fullest cell.
-2. Within its cell, nodes are packed on a grid by rank, so no two nodes share a place and equal rows give equal pictures.
+2. Within its cell, nodes are packed on a grid by rank, so no two share a place and equal rows give equal pictures.
 
 Coordinates are shares of the drawing (0 to 1, y downwards); the script only scales them.
 """
@@ -62,7 +62,7 @@ def _depth(site: str | None) -> tuple[int, int]:
 
 
 def _lanes(names: Sequence[str], fullest: Sequence[int]) -> list[Lane]:
-    weights = [1.2 + math.sqrt(count) for count in fullest]
+    weights = [1.6 + math.sqrt(count) for count in fullest]
     total, at, lanes = sum(weights), 0.0, []
     for name, weight in zip(names, weights, strict=True):
         lanes.append(Lane(name, at, at + weight / total))

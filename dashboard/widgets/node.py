@@ -49,14 +49,10 @@ def detail(
 
 def _meaning(chosen: Row) -> None:
     if chosen["kind"] == "error":
-        st.html(
-            '<div class="lw-explanation lw-failed"><p>The part of the activation that the dictionary does not reconstruct.</p></div>'
-        )
+        _plain("The part of the activation that the dictionary does not reconstruct.")
         return
     if chosen["kind"] != "latent":
-        st.html(
-            '<div class="lw-explanation lw-failed"><p>The metric itself: the logits at the last position.</p></div>'
-        )
+        _plain("The metric itself: the logits at the last position.")
         return
     feature = Feature(chosen["dictionary"], chosen["latent"])
     if chosen["text"]:
@@ -64,11 +60,15 @@ def _meaning(chosen: Row) -> None:
         said = f"<p>{bits.escape(tokens.readable(chosen['text'], 400))}</p><small>{bits.escape(score)}</small>"
         st.html(f'<div class="lw-explanation">{said}</div>')
     else:
-        st.html('<div class="lw-explanation lw-failed"><p>Not explained yet.</p></div>')
+        _plain("Not explained yet.")
     bits.link(
         "feature", f"Feature {feature.latent} of {chosen['site']}", {"feature": str(feature)}, icon=":material/target:"
     )
     _examples(feature)
+
+
+def _plain(text: str) -> None:
+    st.html(f'<div class="lw-explanation lw-failed"><p>{bits.escape(text)}</p></div>')
 
 
 def _examples(feature: Feature) -> None:
@@ -90,7 +90,7 @@ def _edges(title: str, edges: Sequence[Row], end: str, known: Mapping[str, Row],
     if not edges:
         return
     top = abs(edges[0]["effect"])
-    columns = [Column("Node", "mono line"), Column("Explanation"), Column("Effect", "num")]
+    columns = [Column("Node", "mono line"), Column("Explanation", "clip"), Column("Effect", "num")]
     rows = [
         row(
             [cell(e[end], title=e[end]), cell(_text(known.get(e[end])), tone="quiet"), effect(e["effect"], top)], e[end]

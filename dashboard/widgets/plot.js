@@ -56,7 +56,7 @@ export default function (component) {
   }
 
   function points(svg, x, y) {
-    if (data.diagonal) add(svg, "line", { class: "grid", x1: x(data.x.min), y1: y(data.x.min), x2: x(data.x.max), y2: y(data.x.max), "stroke-dasharray": "4 3" });
+    if (data.diagonal) add(svg, "line", { class: "diagonal", x1: x(data.x.min), y1: y(data.x.min), x2: x(data.x.max), y2: y(data.x.max) });
     for (const p of data.points) {
       if (p.lower !== null && p.lower !== undefined) add(svg, "line", { class: `whisker s${p.style ?? 0}`, x1: x(p.x), x2: x(p.x), y1: y(p.lower), y2: y(p.upper) });
       const dot = add(svg, "circle", { class: `dot s${p.style ?? 0}`, cx: x(p.x), cy: y(p.y), r: p.selected ? 6 : 3.2 });

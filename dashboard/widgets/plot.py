@@ -29,12 +29,18 @@ def curve(
     values = [p["y"] for s in series for p in s["points"]] or [0.0, 1.0]
     data = {
         "series": series,
-        "x": {"min": max(1, min(sizes)), "max": max(most, max(sizes)), "log": True, "ticks": sizes, "label": "nodes kept (log scale)"},
+        "x": {
+            "min": max(1, min(sizes)),
+            "max": max(most, max(sizes)),
+            "log": True,
+            "ticks": sizes,
+            "label": "nodes kept (log scale)",
+        },
         "y": axis(min(0.0, *values), max(1.0, *values), label="share of the metric"),
         "marker": {"value": size, "unit": "nodes", "label": "How many of the most important nodes to show"},
         "height": 270,
         "alt": "; ".join(_spoken(s) for s in series),
-    }  # fmt: skip
+    }
     mount("plot", data, key, on_size_change=lambda: choose(int(triggered(key, "size"))), on_pick_change=lambda: None)
 
 
@@ -43,18 +49,22 @@ def _series(rows: Sequence[Mapping[str, Any]], kind: str, column: str, style: in
     name = kind if column == "value" else f"random nodes, {kind}"
     points = [
         {
-            "x": row["size"], "y": row[column], "lower": row[f"{before}lower"], "upper": row[f"{before}upper"],
+            "x": row["size"],
+            "y": row[column],
+            "lower": row[f"{before}lower"],
+            "upper": row[f"{before}upper"],
             "text": f"{name} at {row['size']} nodes: {interval(row, column)}",
         }
         for row in sorted(rows, key=lambda row: row["size"])
         if row["kind"] == kind and row["mask"] == "nodes" and row[column] is not None
-    ]  # fmt: skip
+    ]
     return {"name": name, "points": points, "style": style} if points else None
 
 
 def _spoken(series: Mapping[str, Any]) -> str:
     first, last = series["points"][0], series["points"][-1]
-    return f"{series['name']} goes from {number(first['y'], 2)} at {first['x']} nodes to {number(last['y'], 2)} at {last['x']}"
+    ends = (f"{number(point['y'], 2)} at {point['x']} nodes" for point in (first, last))
+    return f"{series['name']} goes from {' to '.join(ends)}"
 
 
 def calibration(
@@ -63,19 +73,27 @@ def calibration(
     """The exact effect of each verified node against its estimate; on the diagonal they agree."""
     points = [
         {
-            "x": row["effect"], "y": row["verified"], "lower": row["verified_lower"], "upper": row["verified_upper"],
-            "id": row["node"], "selected": row["node"] == selected, "style": 0 if row["effect"] * row["verified"] > 0 else 1,
+            "x": row["effect"],
+            "y": row["verified"],
+            "lower": row["verified_lower"],
+            "upper": row["verified_upper"],
+            "id": row["node"],
+            "selected": row["node"] == selected,
+            "style": 0 if row["effect"] * row["verified"] > 0 else 1,
             "text": f"{row['node']}\nestimated {signed(row['effect'])}, exact {signed(row['verified'])}",
         }
         for row in nodes
         if row["verified"] is not None and row["kind"] != "logit"
-    ]  # fmt: skip
+    ]
     ends = [p[k] for p in points for k in ("x", "y")]
     data = {
-        "points": points, "diagonal": True, "height": 260,
-        "x": axis(min(ends), max(ends), label="estimated effect"), "y": axis(min(ends), max(ends), label="exact effect"),
+        "points": points,
+        "diagonal": True,
+        "height": 260,
+        "x": axis(min(ends), max(ends), label="estimated effect"),
+        "y": axis(min(ends), max(ends), label="exact effect"),
         "alt": f"Exact against estimated effect of {len(points)} verified nodes, with the diagonal on which they agree",
-    }  # fmt: skip
+    }
     mount("plot", data, key, on_pick_change=lambda: pick(triggered(key, "pick")), on_size_change=lambda: None)
 
 
@@ -86,10 +104,18 @@ def histogram(key: str, edges: Sequence[float], counts: Sequence[int]) -> None:
     bars = [{"from": a, "to": b, "y": n, "text": f"{number(a, 2)} to {number(b, 2)}: {n:,}"} for a, b, n in pairs]
     ticks = _log_ticks(edges[0], edges[-1]) if log else _ticks(edges[0], edges[-1])
     data = {
-        "bars": bars, "height": 150, "y": axis(0, max(counts), count=3),
-        "x": {"min": edges[0], "max": edges[-1], "log": log, "ticks": ticks, "label": "activation" + (" (log scale)" if log else "")},
+        "bars": bars,
+        "height": 150,
+        "y": axis(0, max(counts), count=3),
+        "x": {
+            "min": edges[0],
+            "max": edges[-1],
+            "log": log,
+            "ticks": ticks,
+            "label": "activation" + (" (log scale)" if log else ""),
+        },
         "alt": f"Histogram of {sum(counts):,} activations from {number(edges[0], 2)} to {number(edges[-1], 2)}",
-    }  # fmt: skip
+    }
     mount("plot", data, key, on_pick_change=lambda: None, on_size_change=lambda: None)
 
 

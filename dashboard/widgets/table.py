@@ -43,7 +43,7 @@ class Options:
 
 
 def cell(text: object, **more: Any) -> dict[str, Any]:
-    """A cell: `tone` (positive, negative, quiet, grey), `title`, `sort` (a number), `raw` (for the CSV), `bar` (-1 to 1)."""
+    """A cell: `tone` (positive, negative, quiet, grey), `title`, `sort` (number), `raw` (for CSV), `bar` (-1 to 1)."""
     return {"text": text, **more}
 
 

@@ -2,8 +2,8 @@
 
 1. `readable` makes one token's text safe to look at: newlines become signs, control and bidirectional characters their
    code points, and a very long token is cut (a token of 100 kB must not freeze a page).
-2. `window` is one example as HTML: the background of a token has opacity 0.6 log10(1 + 9 r), r its activation as a share
-   of the feature's greatest; the peak is underlined; hovering a token shows its value.
+2. `window` is one example as HTML: the background of a token has opacity 0.6 log10(1 + 9 r), r its activation as a
+   share of the feature's greatest; the peak is underlined; hovering a token shows its value.
 """
 
 from __future__ import annotations

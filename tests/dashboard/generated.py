@@ -24,7 +24,24 @@ HOSTILE = "<script>document.title='owned'</script>"
 IMAGE = "<img src=x onerror=document.title='owned'>"
 BIDI = "\u202egnirts\u202c"
 HUGE = "x" * 100_000
-WORDS = ["the", "keys", "to", "cabinet", "are", "is", "on", "table", "near", "old", "boxes", "author", "of", "books", "writes", ","]
+WORDS = [
+    "the",
+    "keys",
+    "to",
+    "cabinet",
+    "are",
+    "is",
+    "on",
+    "table",
+    "near",
+    "old",
+    "boxes",
+    "author",
+    "of",
+    "books",
+    "writes",
+    ",",
+]
 SITES = (Site(5), Site(10))
 HARVEST = "aaaaharvest00001"
 CIRCUIT = "c1rcu1t000000001"
@@ -127,7 +144,9 @@ def _harvested(workspace: Workspace, names: dict[str, str], chance: random.Rando
         {
             "document": pa.array(range(DOCUMENTS), pa.int32()),
             "half": ["explain" if number % 2 == 0 else "score" for number in range(DOCUMENTS)],
-            "ids": pa.array([list(range(len(text))) for text in texts], pa.list_(pa.int32())),
+            "ids": pa.array(
+                [[100 * d + p for p in range(len(text))] for d, text in enumerate(texts)], pa.list_(pa.int32())
+            ),
             "text": pa.array(texts, pa.list_(pa.string())),
         }
     )

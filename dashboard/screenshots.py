@@ -1,0 +1,127 @@
+"""Pictures of the pages, for the documentation: `python -m dashboard.screenshots WORKSPACE FOLDER`.
+
+1. Serves the workspace on a free port, as `lacewing dashboard` does.
+2. Opens each page in headless Chromium, in light and dark, and saves what is seen (all of it with `--whole`).
+
+Needs Playwright and a Chromium, which only the tests install.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+from dashboard.config import DashboardConfig
+from dashboard.serve import ADDRESS, command, environment
+from data import queries
+from data.errors import Mistake
+from data.store import Workspace
+from data.words import Feature
+
+BROWSERS = ("/usr/bin/chromium-headless-shell", "/usr/bin/chromium")
+SIZE = {"width": 1400, "height": 1000}
+START = 60.0
+"""Seconds the server may take to come up."""
+
+
+@contextlib.contextmanager
+def served(workspace: Workspace) -> Iterator[str]:
+    """The address of a server of `workspace` on a free port; ended on leaving."""
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        command(DashboardConfig(port=port)), env=environment(workspace), stdout=subprocess.DEVNULL
+    )
+    try:
+        address = f"http://{ADDRESS}:{port}"
+        _wait(address, process)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/_stcore/health") as answer:
+            if answer.status == 200:
+                return
+        time.sleep(0.1)
+    raise Mistake(f"The dashboard did not come up on {address} within {START:.0f} seconds.")
+
+
+def browser_path() -> str | None:
+    """The Chromium that is installed, if one is."""
+    return next((path for path in BROWSERS if Path(path).exists()), None)
+
+
+def views(workspace: Workspace) -> dict[str, str]:
+    """The address of each view worth a picture, by name."""
+    found = {"overview": "/", "features": "/features"}
+    circuits = queries.circuits(workspace)
+    if circuits:
+        circuit = circuits[0]["circuit"]
+        nodes = [n for n in queries.nodes(workspace, circuit) if n["kind"] == "latent"]
+        best = next((n for n in nodes if n["text"]), nodes[0] if nodes else None)
+        found["circuit"] = f"/circuit?{urlencode({'circuit': circuit})}"
+        if best:
+            found["node"] = f"/circuit?{urlencode({'circuit': circuit, 'node': best['node']})}"
+            found["feature"] = f"/feature?{urlencode({'feature': str(Feature(best['dictionary'], best['latent']))})}"
+    return found
+
+
+def take(workspace: Workspace, folder: Path, *, whole: bool = False) -> list[Path]:
+    """Saves a PNG of every view in light and dark into `folder`, and returns their paths."""
+    from playwright.sync_api import sync_playwright
+
+    path = browser_path()
+    if path is None:
+        raise Mistake(f"No Chromium was found ({', '.join(BROWSERS)}); install chromium-headless-shell.")
+    folder.mkdir(parents=True, exist_ok=True)
+    made: list[Path] = []
+    with served(workspace) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        for theme in ("light", "dark"):
+            page = browser.new_context(viewport=SIZE, color_scheme=theme).new_page()  # pyright: ignore
+            for name, view in views(workspace).items():
+                page.goto(address + view)
+                page.wait_for_selector(".lw-head")
+                page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')")
+                page.wait_for_timeout(700)  # until the components have drawn themselves
+                made.append(folder / f"{name}-{theme}.png")
+                _save(page, made[-1], whole)
+        browser.close()
+    return made
+
+
+def _save(page: object, path: Path, whole: bool) -> None:
+    if whole:  # Streamlit scrolls inside the page, so the window is made as tall as its content
+        script = "document.querySelector('[data-testid=stMain]').scrollHeight"
+        height = max(SIZE["height"], page.evaluate(script) + 60)  # pyright: ignore[reportAttributeAccessIssue]
+        page.set_viewport_size(SIZE | {"height": height})  # pyright: ignore[reportAttributeAccessIssue]
+        page.wait_for_timeout(400)  # pyright: ignore[reportAttributeAccessIssue]
+    page.screenshot(path=str(path))  # pyright: ignore[reportAttributeAccessIssue]
+    page.set_viewport_size(SIZE)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m dashboard.screenshots", description="Pictures of the pages.")
+    parser.add_argument("workspace")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--whole", action="store_true", help="all of each page, not only what is seen first")
+    given = parser.parse_args()
+    take(Workspace.open(given.workspace), given.folder, whole=given.whole)
+
+
+if __name__ == "__main__":
+    main()
