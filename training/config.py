@@ -33,13 +33,13 @@ class TrainConfig:
     """A .txt, .jsonl or .parquet file of text; none: the public-domain sample that comes along."""
     context: int = 128
     """Tokens in a block given to the model, its prefix included."""
-    batch: int = 1024
+    batch: int = 256
     """Tokens in a training step."""
     learning_rate: float = 1e-3
     """Adam's rate after warm-up and before decay, for activations scaled to unit mean squared distance."""
     buffer: int = 32_768
     """Tokens in the shuffle reservoir; each takes sites x model width x 2 bytes (4 in fp32)."""
-    checkpoint_every: int = 100
+    checkpoint_every: int = 400
     """Steps between two checkpoints; the newest two are kept until the run is done."""
     precision: str = "bf16"
     """In what the subject model runs and activations wait (bf16 or fp32); dictionaries train in fp32 always."""

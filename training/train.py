@@ -34,11 +34,11 @@ from training.finish import Evidence, calibration_blocks, finish, read_ordinary
 from training.learner import Learner
 from training.progress import Show, progress_bar, telling, whole
 from training.reservoir import Reservoir
-from training.stream import Scales, Stream, measure, read
+from training.stream import Scales, Stream, measure, ordinary, read
 
 MEASURED = 8192
 """Tokens that means, scales and first latents are taken from."""
-CURVE = 25
+CURVE = 50
 """Steps between two Parquet parts of the training curve."""
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
@@ -146,6 +146,7 @@ def begin(config: TrainConfig, stream: Stream, scales: Scales | None = None) -> 
     if scales is None:
         rows = read(stream.subject, stream.upcoming(1 + MEASURED // config.context), stream.sites)
         scales = measure(rows)
+        rows = rows[ordinary(rows, scales.limit)]
     stream.limit = scales.limit
     learners = [
         Learner(config, site, scales.mean[i], scale=scales.scale[i].item()) for i, site in enumerate(config.places)

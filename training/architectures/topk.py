@@ -20,7 +20,12 @@ def build(config: TrainConfig, d_model: int) -> TopKTrainingSAE:
     """A fresh dictionary in training, of width `config.latents`."""
     return TopKTrainingSAE(
         TopKTrainingSAEConfig(
-            d_in=d_model, d_sae=config.latents, k=config.k, aux_loss_coefficient=AUXILIARY, decoder_init_norm=1.0
+            d_in=d_model,
+            d_sae=config.latents,
+            k=config.k,
+            aux_loss_coefficient=AUXILIARY,
+            decoder_init_norm=1.0,
+            apply_b_dec_to_input=False,  # training data are centred; one matrix product of six is saved
         )
     )
 
