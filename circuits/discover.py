@@ -81,7 +81,9 @@ def find_dictionaries(workspace: Workspace, subject: Subject, sites: str) -> dic
         )
     sites_used = sorted(wanted or digests)
     if other := [site for site in sites_used if site.kind not in ("resid_pre", "resid_post")]:
-        raise Mistake(f"Circuits join residual sites so far; {other[0]} is not one. Choose among resid_pre, resid_post.")
+        raise Mistake(
+            f"Circuits join residual sites so far; {other[0]} is not one. Choose among resid_pre, resid_post."
+        )
     return {site: load_dictionary(workspace, digests[site]) for site in sites_used}
 
 
@@ -111,7 +113,7 @@ def discover(
 
 
 def estimate(problem: Problem, config: CircuitConfig, report: progress.Report) -> tuple[Effects, Mapping[Site, Tensor]]:
-    """Node effects, and the gradients that edges are weighted with (those at the clean prompt for a gradient-free method)."""
+    """Node effects, and the gradients that weight edges (those at the clean prompt for a gradient-free method)."""
     part = parts.load("circuits.methods", config.method)
     if hasattr(part, "gradients"):
         gradients = methods.averaged_gradients(problem, part, config.steps, report)

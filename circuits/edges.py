@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,7 @@ def edge_effects(
     """The effect of every edge between kept nodes of successive sites, on every example."""
     layers = [_layer(site, nodes) for site in problem.sites]
     found: list[Edges] = []
-    for number, (upstream, downstream) in enumerate(zip(layers, layers[1:], strict=False)):
+    for number, (upstream, downstream) in enumerate(itertools.pairwise(layers)):
         if len(upstream.number) and len(downstream.number):
             found.append(_between(problem, upstream, downstream, gradients[downstream.site]))
         (report or silent)(number + 1, len(layers) - 1)

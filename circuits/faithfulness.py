@@ -102,7 +102,7 @@ def _point(
     return Evaluation(kind, len(chosen), value, bootstrap(control, _over_draws(len(random), seed), seed=seed))
 
 
-def _over_draws(draws: int, seed: int):  # noqa: ANN202
+def _over_draws(draws: int, seed: int):
     """A statistic that also resamples which random circuits were drawn; exact for the sample itself."""
 
     def statistic(samples: Tensor) -> Tensor:

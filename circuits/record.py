@@ -167,7 +167,8 @@ def _evaluation_rows(identity: str, found: Found) -> Iterator[dict[str, Any]]:
 def _task_row(run: Run, subject: Subject, config: CircuitConfig, found: Found) -> dict[str, Any]:
     gathered = found.gathered
     prompts = [
-        {"text": p.text, "counter_text": p.counter_text, "answers": subject.spell([p.answer, p.counter_answer])} | {"split": s}
+        {"text": p.text, "counter_text": p.counter_text, "split": s,
+         "answers": subject.spell([p.answer, p.counter_answer])}
         for s, pairs in (("discovery", gathered.discovery), ("heldout", gathered.heldout))
         for p in pairs
     ]  # fmt: skip

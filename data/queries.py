@@ -5,7 +5,7 @@
    frozen dataclass. Nothing here writes.
 3. `version` names the state of the file: an answer may be kept for as long as it stays the same.
 
-A reader who waits `PATIENCE` seconds for a writer gets a `Mistake` that says so.
+A reader who waits too long for a writer gets the workspace's `Mistake`, which says so.
 """
 
 from __future__ import annotations
@@ -20,9 +20,6 @@ from data.store import Workspace
 from data.words import Feature
 
 Row = dict[str, Any]
-
-PATIENCE = 5.0
-"""Seconds to wait for a writer: writes take milliseconds, and a person is watching."""
 
 JSON_COLUMNS = frozenset(
     ("config", "packages", "summary", "metrics", "statistics", "details", "prompt", "selfcheck", "calibration",
@@ -103,7 +100,7 @@ def _stamp(path: Path) -> str:
 
 def rows(workspace: Workspace, sql: str, parameters: list[Any] | None = None) -> list[Row]:
     """The answer to `sql` as dicts, JSON columns parsed. Raises `Mistake` when the file stays locked."""
-    with workspace.read(patience=PATIENCE) as db:
+    with workspace.read() as db:
         result = db.execute(sql, parameters or [])
         names = [column[0] for column in result.description or []]
         found = result.fetchall()

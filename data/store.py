@@ -34,18 +34,19 @@ PATIENCE = 30.0
 
 
 class Workspace:
-    """One workspace folder; cheap to make, holds no connection."""
+    """One workspace folder; cheap to make, holds no connection. Waits at most `patience` seconds for a lock."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, patience: float = PATIENCE) -> None:
         self.folder = folder
+        self.patience = patience
 
     @classmethod
-    def open(cls, folder: str | Path, *, create: bool = False) -> Workspace:
+    def open(cls, folder: str | Path, *, create: bool = False, patience: float = PATIENCE) -> Workspace:
         """The workspace in `folder`, at the newest schema.
 
         Raises `Mistake` when it does not exist and `create` is false, cannot be made, or has a newer schema.
         """
-        workspace = cls(Path(folder).expanduser())
+        workspace = cls(Path(folder).expanduser(), patience=patience)
         if not workspace.path.exists():
             if not create:
                 raise Mistake(
@@ -67,12 +68,12 @@ class Workspace:
             raise Mistake(f"The workspace folder {str(self.folder)!r} cannot be made: {error.strerror}.") from error
 
     @contextlib.contextmanager
-    def read(self, *, patience: float = PATIENCE) -> Iterator[duckdb.DuckDBPyConnection]:
+    def read(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A short read-only connection; materialise results (`fetchall`, `to_arrow_table`) before leaving.
 
-        Raises `Mistake` when another process still holds the file after `patience` seconds.
+        Raises `Mistake` when another process still holds the file after `self.patience` seconds.
         """
-        connection = _connect(self.path, read_only=True, patience=patience)
+        connection = _connect(self.path, read_only=True, patience=self.patience)
         try:
             yield connection
         finally:
@@ -81,7 +82,7 @@ class Workspace:
     @contextlib.contextmanager
     def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A short transaction: committed on leaving, rolled back on any exception."""
-        connection = _connect(self.path, read_only=False)
+        connection = _connect(self.path, read_only=False, patience=self.patience)
         try:
             connection.begin()
             yield connection
@@ -154,7 +155,7 @@ def _column(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | tuple) else value
 
 
-def _connect(path: Path, *, read_only: bool, patience: float = PATIENCE) -> duckdb.DuckDBPyConnection:
+def _connect(path: Path, *, read_only: bool, patience: float) -> duckdb.DuckDBPyConnection:
     deadline = time.monotonic() + patience
     while True:
         try:

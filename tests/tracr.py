@@ -1,9 +1,9 @@
 """Transformers compiled from programs by Tracr (arXiv 2301.05062), whose circuits are known exactly.
 
 `TracrModel` runs the weights of tests/fixtures/*.npz (no layer norm, no causal mask) and takes the place of a subject
-model. Its residual stream is rotated by a random orthogonal matrix, folded into the weights, so that no coordinate means
-anything by itself; `basis` is the perfect dictionary, one latent per labelled residual direction, or one with latents left
-out, whose directions then stand in the error.
+model. Its residual stream is rotated by a random orthogonal matrix, folded into the weights, so that no coordinate
+means anything by itself; `basis` is the perfect dictionary, one latent per labelled residual direction, or one with
+latents left out, whose directions then stand in the error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The checker that jaxtyping's import hook puts on every function under test: beartype, with an int where a float is meant.
+"""The checker that jaxtyping's import hook puts on every function under test: beartype, with ints allowed as floats.
 
 (The hook's command line cannot be given beartype's options: it splits them at commas.)
 """

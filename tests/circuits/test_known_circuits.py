@@ -26,7 +26,13 @@ def hist_pairs(model: TracrModel) -> list[Pair]:
     two, one = model.symbols().index("2"), model.symbols().index("1")
     return [
         Pair(
-            tuple(model.encode(["BOS", x, y, x])), tuple(model.encode(["BOS", z, y, x])), two, one, roles, f"{x}{y}{x}", ""
+            tuple(model.encode(["BOS", x, y, x])),
+            tuple(model.encode(["BOS", z, y, x])),
+            two,
+            one,
+            roles,
+            f"{x}{y}{x}",
+            "",
         )
         for x, y, z in itertools.permutations(LETTERS)
     ]

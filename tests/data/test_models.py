@@ -57,7 +57,7 @@ def _fail(_: torch.Tensor) -> None:
 
 def test_a_stop_runs_nothing_deeper(subject: Subject, tokens: torch.Tensor) -> None:
     seen: list[Site] = []
-    edits = {site: lambda x, site=site: seen.append(site) for site in (Site(0), Site(1))}
+    edits = {site: lambda _, site=site: seen.append(site) for site in (Site(0), Site(1))}
     assert subject.run(tokens, edits=edits, stop=Site(0)) is None
     assert seen == [Site(0)]
 

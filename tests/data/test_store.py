@@ -91,7 +91,7 @@ def test_a_lock_is_waited_for(workspace: Workspace) -> None:
 def test_a_lock_is_not_waited_for_without_end(workspace: Workspace) -> None:
     with hold(workspace, 30) as other:
         locked = pytest.raises(Mistake, match="locked by another process .* nothing was lost")
-        with locked, workspace.read(patience=0.2):
+        with locked, Workspace(workspace.folder, patience=0.2).read():
             pass
         other.kill()
 

@@ -1,0 +1,158 @@
+"""Node effects: closed forms, sums, exact patching by hand, and independence from batches and order."""
+
+from __future__ import annotations
+
+import dataclasses
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from circuits import methods, verify
+from circuits.effects import Effects
+from circuits.problem import Problem
+from data import parts
+from data.errors import Mistake
+from data.words import Node, Site
+
+METHODS = parts.names("circuits.methods")
+
+
+def by_node(effects: Effects) -> dict[Node, float]:
+    return dict(zip(effects.nodes, effects.mean.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_keeps_the_contract(problem: Problem, method: str) -> None:
+    part = parts.load("circuits.methods", method)
+    assert part.__doc__
+    assert part.COST
+    told: list[tuple[float, float]] = []
+    effects = methods.estimate(problem, method, 2, lambda done, total: told.append((done, total)))
+    assert told
+    assert told[-1][0] == told[-1][1]
+    assert effects.examples == len(problem)
+    assert len(set(effects.nodes)) == len(effects.nodes)
+    assert int(effects.example.max()) < len(problem)
+    assert torch.isfinite(effects.effect).all()
+    assert {node.position for node in effects.nodes} <= set(range(2, 6))  # nothing differs before the subject
+    pairs = torch.stack([effects.example, effects.node])
+    assert pairs.unique(dim=1).shape == pairs.shape
+
+
+def test_an_unknown_method(problem: Problem) -> None:
+    with pytest.raises(Mistake, match="There is no method 'exakt'. Did you mean 'exact'?"):
+        methods.estimate(problem, "exakt", 1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_last_site_of_a_linear_read_out_is_exact(problem: Problem, method: str) -> None:
+    """With everything after the last site linear, every method gives the exact effect, to rounding."""
+    linear = dataclasses.replace(problem, model=Linear(problem), dictionaries={Site(1): problem.dictionaries[Site(1)]})
+    exact = by_node(methods.estimate(linear, "exact", 1))
+    for node, effect in by_node(methods.estimate(linear, method, 1)).items():
+        assert effect == pytest.approx(exact[node], abs=1e-5)
+    total = sum(exact.values())
+    assert total == pytest.approx(linear.total_effect, abs=1e-4)
+
+
+class Linear:
+    """The tiny model with the final norm and the read-out replaced by a fixed linear map."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.inner = problem.model
+        for name in ("digest", "name", "layers", "d_model", "prefix"):
+            setattr(self, name, getattr(problem.model, name))
+        self.weight = torch.randn(self.inner.d_model, 455, generator=torch.Generator().manual_seed(0))
+
+    digest: str
+    name: str
+    layers: int
+    d_model: int
+    prefix: tuple[int, ...]
+
+    def run(self, tokens, *, edits=None, start=None, stop=None, last_only=False):
+        if start is not None:
+            return start[1][:, -1:] @ self.weight
+        value: dict[str, torch.Tensor] = {}
+        self.inner.run(tokens, edits=edits, start=start, stop=stop)
+        if stop is not None:
+            return None
+        self.inner.run(tokens, edits={Site(1): lambda x: value.update(x=x)}, stop=Site(1))
+        return value["x"][:, -1:] @ self.weight
+
+
+def test_effects_of_a_site_add_up_to_the_total(problem: Problem) -> None:
+    """Completeness of integrated gradients (arXiv 1703.01365, proposition 1): the midpoint rule's gap closes with steps."""
+    gaps = {}
+    for steps in (2, 10, 40):
+        effects = methods.estimate(problem, "integrated_gradients", steps)
+        for site in problem.sites:
+            total = sum(e for n, e in by_node(effects).items() if n.site == site)
+            gaps[site, steps] = abs(total - problem.total_effect) / problem.total_effect
+    for site in problem.sites:
+        assert gaps[site, 10] < 0.02
+        assert gaps[site, 40] < gaps[site, 2]
+
+
+def test_exact_effects_against_patching_by_hand(problem: Problem) -> None:
+    state, dictionary = problem.states[Site(0)], problem.dictionaries[Site(0)]
+    position = 2
+    latent = int((state.latent_change[:, position].abs().sum(0)).argmax())
+    nodes = [Node(Site(0), "latent", latent, position), Node(Site(0), "error", None, 5)]
+    found = verify.exact_effects(problem, nodes).matrix(torch.arange(2))
+    for row in range(len(problem)):
+        piece = problem.rows(row, row + 1)
+        latent_patch, error_patch = state.x[row : row + 1].clone(), state.x[row : row + 1].clone()
+        latent_patch[0, position] += state.f_patch[row, position, latent] * dictionary.W_dec[latent]
+        latent_patch[0, position] -= state.f[row, position, latent] * dictionary.W_dec[latent]
+        error_patch[0, 5] += state.e_patch[row, 5] - state.e[row, 5]
+        for column, x in enumerate((latent_patch, error_patch)):
+            with torch.no_grad():
+                logits = piece.model.run(piece.clean, edits={Site(0): lambda _, x=x: x}, last_only=True)
+            assert logits is not None
+            effect = float(piece.clean_metric - piece.metric(logits))
+            assert float(found[row, column]) == pytest.approx(effect, abs=2e-5)
+
+
+def test_neither_batches_nor_order_matter(problem: Problem) -> None:
+    reference = by_node(methods.estimate(problem, "integrated_gradients", 3))
+    other = by_node(methods.estimate(dataclasses.replace(problem, batch=64), "integrated_gradients", 3))
+    turned = dataclasses.replace(
+        problem,
+        **{n: getattr(problem, n).flip(0) for n in ("clean", "patch", "answers", "counter_answers")},
+    )
+    backwards = by_node(methods.estimate(turned, "integrated_gradients", 3))
+    assert reference.keys() == other.keys() == backwards.keys()
+    for node, effect in reference.items():
+        assert other[node] == pytest.approx(effect, abs=1e-5)
+        assert backwards[node] == pytest.approx(effect, abs=1e-5)
+
+
+def test_cancelling_signs_are_seen() -> None:
+    nodes = (Node(Site(0), "latent", 0, 1), Node(Site(0), "latent", 1, 1))
+    effects = Effects(
+        torch.tensor([0, 1, 0, 1]), torch.tensor([0, 0, 1, 1]), torch.tensor([3.0, -3.0, 1.0, 1.0]), nodes, 4
+    )
+    assert effects.mean.tolist() == [0.0, 0.5]
+    assert effects.mean_absolute.tolist() == [1.5, 0.5]
+    assert effects.ranking().tolist() == [1, 0]
+    assert effects.matrix(torch.tensor([1, 0]))[:2].tolist() == [[1.0, 3.0], [1.0, -3.0]]
+
+
+def test_calibration_says_when_estimates_are_wrong() -> None:
+    exact = torch.linspace(-1, 1, 40)
+    good = verify.calibrate(exact * 0.9, exact)
+    bad = verify.calibrate(-exact, exact)
+    assert good is not None
+    assert bad is not None
+    assert (good.pearson, good.sign_errors) == (pytest.approx(1.0), 0.0)
+    assert good.slope == pytest.approx(1 / 0.9)
+    assert (bad.pearson, bad.sign_errors) == (pytest.approx(-1.0), 1.0)
+    assert verify.calibrate(exact[:2], exact[:2]) is None
+
+
+def test_a_namespace_is_not_a_problem() -> None:
+    """Shapes and types are checked in tests: the checker itself can fail."""
+    with pytest.raises(Exception, match="Type-check error"):
+        methods.estimate(SimpleNamespace(), "exact", 1)  # pyright: ignore[reportArgumentType]
