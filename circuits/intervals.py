@@ -17,7 +17,7 @@ Statistic = Callable[[Tensor], Tensor]
 """From samples [*draws, examples, ...] to one number per draw."""
 
 
-def bootstrap(values: Float[Tensor, "examples *rest"], statistic: Statistic, *, seed: int = 0) -> Estimate:
+def bootstrap(values: Float[Tensor, " examples *rest"], statistic: Statistic, *, seed: int = 0) -> Estimate:
     """`statistic` of `values`, with its 95 % interval over resampled examples."""
     picks = _picks(len(values), seed)
     lower, upper = interval(statistic(values[picks]))
@@ -39,7 +39,7 @@ def ratio_of_means(samples: Float[Tensor, "*draws examples two"]) -> Float[Tenso
     return mean[..., 0] / mean[..., 1]
 
 
-def interval(draws: Float[Tensor, "draws *rest"]) -> tuple[Tensor, Tensor]:
+def interval(draws: Float[Tensor, " draws *rest"]) -> tuple[Tensor, Tensor]:
     """The central 95 % of draws, along the first axis."""
     tail = (1 - LEVEL) / 2
     return torch.quantile(draws, tail, dim=0), torch.quantile(draws, 1 - tail, dim=0)
