@@ -13,8 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 
 from autointerp.examples import Firings, Reader, Window, distinct
+from data.errors import Mistake
 from data.store import Workspace
 from data.words import Feature
 
@@ -24,6 +26,10 @@ EACH = 4
 QUARTERS = ("75 to 100 %", "50 to 75 %", "25 to 50 %", "0 to 25 %")
 SHORT, FULL = 24, 96
 """Tokens shown around a peak: a third of them after it."""
+
+
+UNREADABLE = (Mistake, OSError, pa.ArrowInvalid)
+"""What reading parts raises when they are missing, cut off or no Parquet."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Group:
 
 def groups(workspace: Workspace, feature: Feature, harvest: str | None, *, length: int = SHORT) -> list[Group]:
     """The strongest windows and some of each quarter; empty when the feature never fires. Raises `Mistake`."""
-    reader = Reader(workspace, feature.dictionary, harvest)
+    reader = _reader(workspace, feature, harvest)
     firings = reader.firings(feature.latent)
     peaks = _peaks(firings)
     if not len(peaks):
@@ -57,9 +63,17 @@ def at(
     workspace: Workspace, feature: Feature, harvest: str | None, places: Iterable[tuple[int, int, int]]
 ) -> list[Window]:
     """The windows at (document, start, length): those that a scorer judged."""
-    reader = Reader(workspace, feature.dictionary, harvest)
+    reader = _reader(workspace, feature, harvest)
     firings = reader.firings(feature.latent)
     return [reader.window(document, start, length, firings) for document, start, length in places]
+
+
+def _reader(workspace: Workspace, feature: Feature, harvest: str | None) -> Reader:
+    reader = Reader(workspace, feature.dictionary, harvest)
+    for folder in (f"tokens/{reader.harvest}", f"activations/{feature.dictionary}"):
+        if not any((workspace.folder / folder).glob("part-*.parquet")):
+            raise Mistake(f"{folder} holds no parts in this workspace.")
+    return reader
 
 
 def _peaks(firings: Firings) -> np.ndarray:

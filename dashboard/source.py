@@ -19,6 +19,8 @@ from data.errors import Mistake
 from data.store import Workspace
 
 Answer = TypeVar("Answer")
+PATIENCE = 5.0
+"""Seconds to wait for a writer: writes take milliseconds, and a person is watching."""
 
 
 def workspace() -> Workspace:
@@ -26,7 +28,7 @@ def workspace() -> Workspace:
     folder = os.environ.get("LACEWING_WORKSPACE")
     if not folder:
         raise Mistake("No workspace was named. Start the pages with `lacewing dashboard --workspace FOLDER`.")
-    shown = Workspace(Path(folder))
+    shown = Workspace(Path(folder), patience=PATIENCE)
     _check(folder, queries.version(shown))
     return shown
 
@@ -40,7 +42,7 @@ def ask(query: Callable[..., Answer], *arguments: Any, **options: Any) -> Answer
 
 @st.cache_data(max_entries=4, show_spinner=False)
 def _check(folder: str, version: str) -> None:  # noqa: ARG001 -- the version is the key
-    Workspace.open(folder)
+    Workspace.open(folder, patience=PATIENCE)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -52,4 +54,4 @@ def _remember(
     options: tuple[tuple[str, Any], ...],
     _query: Callable[..., Any],
 ) -> Any:
-    return _query(Workspace(Path(folder)), *arguments, **dict(options))
+    return _query(Workspace(Path(folder), patience=PATIENCE), *arguments, **dict(options))

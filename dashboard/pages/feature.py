@@ -17,7 +17,6 @@ from dashboard import evidence, source, steps
 from dashboard.widgets import bits, plot, tokens
 from dashboard.widgets.table import Column, Options, cell, effect, link, row, table
 from data import queries
-from data.errors import Mistake
 from data.words import Feature
 
 TITLE = "Feature"
@@ -98,7 +97,7 @@ def _examples(wanted: Feature, record: Mapping[str, Any]) -> None:
     try:
         length = CONTEXTS[context or "short"]
         found = source.ask(evidence.groups, wanted, record["statistics"].get("harvest"), length=length)
-    except (Mistake, OSError) as error:
+    except evidence.UNREADABLE as error:
         bits.gap(f"The activations cannot be read: {error}", steps.command(source.workspace(), "harvest"))
         return
     if not found:
@@ -235,7 +234,7 @@ def _windows(wanted: Feature, record: Mapping[str, Any], judged: Sequence[Mappin
     places = tuple((w["document"], w["start"], w.get("length", evidence.TILE)) for w in judged)
     try:
         found = source.ask(evidence.at, wanted, record["statistics"].get("harvest"), places)
-    except (Mistake, OSError, KeyError) as error:
+    except (*evidence.UNREADABLE, KeyError) as error:
         bits.gap(f"The windows cannot be read: {error}", steps.command(source.workspace(), "harvest"))
         return
     lines = [

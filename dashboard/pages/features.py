@@ -17,7 +17,7 @@ from dashboard.widgets import bits
 from dashboard.widgets.table import Column, Options, cell, effect, link, row, table
 from dashboard.widgets.tokens import readable
 from data import queries
-from data.errors import unknown
+from data.errors import Mistake, unknown
 from data.words import Feature
 
 TITLE = "Features"
@@ -39,46 +39,57 @@ def render() -> None:
         )
         return
     facets = _facets(dictionaries)
-    place = st.container()
-    page = int(st.session_state.get("page", 1) or 1)
+    page = _page()
     found = source.ask(queries.features, facets, offset=(page - 1) * PAGE, limit=PAGE)
     if not found and page > 1:
         page = 1
         found = source.ask(queries.features, facets, offset=0, limit=PAGE)
     total = found[0]["total"] if found else 0
-    with place:
-        _list(found, total, page)
+    _list(found, total, page)
     if total > PAGE:
-        st.pagination(math.ceil(total / PAGE), key="page", bind="query-params")
+        st.session_state["shown_page"] = page
+        st.pagination(math.ceil(total / PAGE), key="shown_page", on_change=_turn)
+
+
+def _page() -> int:
+    """The page that the address names, counted from 1."""
+    text = st.query_params.get("page", "1")
+    if not (text.isdigit() and int(text) > 0):
+        raise Mistake(f"page = {text!r} in the address is not a page; pages count from 1.")
+    return int(text)
+
+
+def _turn() -> None:
+    st.query_params["page"] = str(st.session_state["shown_page"])
+
+
+def _first() -> None:
+    """Another filter or order begins at the first page."""
+    if "page" in st.query_params:
+        del st.query_params["page"]
 
 
 def _facets(dictionaries: Sequence[Mapping[str, Any]]) -> queries.Facets:
     """The facets a person chose, each bound to the address."""
-    names = {d["dictionary"]: f"{d['site']} · {d['dictionary'][:6]}" for d in dictionaries if d["features"]}
-    asked = st.query_params.get("dictionary", ALL)
-    if asked != ALL and asked not in names:
-        raise unknown("dictionary with recorded features", asked, names)
     a, b, c, d, e = st.columns([1.5, 1, 1.5, 1.1, 1.9], vertical_alignment="bottom")
     with a:
-        site = st.selectbox(
-            "Site",
-            [ALL, *names],
-            format_func=lambda key: names.get(key) or str(key),
-            key="dictionary",
-            bind="query-params",
-        )
+        dictionary = _dictionary(dictionaries)
     with b:
-        state = st.selectbox("State", list(queries.STATES), key="state", bind="query-params", help=_STATE_HELP)
+        state = st.selectbox(
+            "State", list(queries.STATES), key="state", bind="query-params", on_change=_first, help=_STATE_HELP
+        )
     with c:
         low, high = st.columns(2)
-        least = low.selectbox("Density from", POWERS, key="from", bind="query-params")
-        most = high.selectbox("to", POWERS, key="to", bind="query-params")
+        least = low.selectbox("Density from", POWERS, key="from", bind="query-params", on_change=_first)
+        most = high.selectbox("to", POWERS, key="to", bind="query-params", on_change=_first)
     with d:
-        activation = st.number_input("Max activation from", 0.0, step=1.0, key="activation", bind="query-params")
+        activation = st.number_input(
+            "Max activation from", 0.0, step=1.0, key="activation", bind="query-params", on_change=_first
+        )
     with e:
-        text = st.text_input("Explanation contains", key="text", bind="query-params", max_chars=80)
+        text = st.text_input("Explanation contains", key="text", bind="query-params", on_change=_first, max_chars=80)
     return queries.Facets(
-        None if site == ALL else site,
+        dictionary,
         state or "any",
         (_power(least, 0.0), _power(most, 1.0)),
         activation or 0.0,
@@ -87,16 +98,42 @@ def _facets(dictionaries: Sequence[Mapping[str, Any]]) -> queries.Facets:
     )
 
 
+def _dictionary(dictionaries: Sequence[Mapping[str, Any]]) -> str | None:
+    """The dictionary that the address names; a bound widget would put its label there, not the digest that links use."""
+    names = {d["dictionary"]: f"{d['site']} · {d['dictionary'][:6]}" for d in dictionaries if d["features"]}
+    asked = st.query_params.get("dictionary", ALL)
+    if asked != ALL and asked not in names:
+        raise unknown("dictionary with recorded features", asked, names)
+    st.session_state["site"] = asked
+    st.selectbox("Site", [ALL, *names], format_func=lambda n: names.get(n) or str(n), key="site", on_change=_write)
+    return None if asked == ALL else asked
+
+
+def _write() -> None:
+    _first()
+    chosen = st.session_state["site"]
+    if chosen != ALL:
+        st.query_params["dictionary"] = chosen
+    elif "dictionary" in st.query_params:
+        del st.query_params["dictionary"]
+
+
 _STATE_HELP = f"dead: never active in the harvest; dense: active at more than {100 * queries.DENSE:.0f} % of tokens"
 
 
 def _switches() -> dict[str, Any]:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         sort = st.selectbox(
-            "Order", list(queries.SORTS), key="sort", bind="query-params", width=210, label_visibility="collapsed"
+            "Order",
+            list(queries.SORTS),
+            key="sort",
+            bind="query-params",
+            on_change=_first,
+            width=210,
+            label_visibility="collapsed",
         )
-        explained = st.toggle("explained", key="explained", bind="query-params")
-        circuit = st.toggle("in a circuit", key="circuit_only", bind="query-params")
+        explained = st.toggle("explained", key="explained", bind="query-params", on_change=_first)
+        circuit = st.toggle("in a circuit", key="circuit_only", bind="query-params", on_change=_first)
     return {"sort": sort or "max activation", "explained": explained, "circuit": circuit}
 
 

@@ -14,7 +14,6 @@ from dashboard import evidence, source
 from dashboard.widgets import bits, tokens
 from dashboard.widgets.table import Column, Options, cell, effect, row, table
 from data import queries
-from data.errors import Mistake
 from data.words import Feature
 
 Row = Mapping[str, Any]
@@ -75,7 +74,7 @@ def _examples(feature: Feature) -> None:
     try:
         record = source.ask(queries.feature, feature)
         found = source.ask(evidence.groups, feature, record["statistics"].get("harvest"), length=16)
-    except (Mistake, OSError) as error:
+    except evidence.UNREADABLE as error:
         bits.gap(f"No examples: {error}")
         return
     if not found:
