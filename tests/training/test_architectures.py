@@ -62,8 +62,12 @@ def test_dead_latents_are_revived_by_the_loss(name: str) -> None:
     assert sae.W_enc.grad[:, :5].abs().sum() > 0
 
 
-def test_loss_and_gradient_equal_sae_lens_own_trainers() -> None:
-    """One step of sae-lens' SAETrainer on its unchanged class, against ours on the same weights and batch."""
+@pytest.mark.parametrize("dead", [0, 5, 20])
+def test_loss_equals_sae_lens_own_trainers(dead: int) -> None:
+    """One step of sae-lens' SAETrainer on its unchanged class, against ours on the same weights and batch.
+
+    Fewer and more dead latents than the d_model / 2 = 8 that AuxK uses at the most.
+    """
     ours, x = made("batchtopk"), torch.randn(64, 16)
     theirs = BatchTopKTrainingSAE(ours.cfg)
     theirs.load_state_dict(ours.state_dict())
@@ -74,12 +78,23 @@ def test_loss_and_gradient_equal_sae_lens_own_trainers() -> None:
         feature_sampling_window=2000, logger=LoggingConfig(log_to_wandb=False),
     )  # fmt: skip
     trainer = SAETrainer(config, theirs, iter([x]))
-    trainer.n_forward_passes_since_fired = torch.where(torch.arange(48) < 5, 2000, 0)
+    trainer.n_forward_passes_since_fired = torch.where(torch.arange(48) < dead, 2000, 0)
     step = trainer.step(x)
-    loss = loss_of(ours, x, dead=torch.arange(48) < 5, step=0)
+    loss = loss_of(ours, x, dead=torch.arange(48) < dead, step=0)
     # fp32 sums in another order
     torch.testing.assert_close(loss.total, step.loss, atol=1e-6, rtol=1e-6)
     torch.testing.assert_close(loss.active, step.feature_acts, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("dead", [0, 5, 20])
+def test_gradients_equal_those_of_sae_lens_unchanged_class(dead: int) -> None:
+    ours, x = made("batchtopk"), torch.randn(64, 16)
+    theirs = BatchTopKTrainingSAE(ours.cfg)
+    theirs.load_state_dict(ours.state_dict())
+    for sae in (ours, theirs):
+        loss_of(sae, x, dead=torch.arange(48) < dead, step=0).total.backward()
+    for one, two in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, two.grad, atol=1e-5, rtol=1e-4)  # fp32 sums in another order
 
 
 @given(st.integers(1, 40), st.integers(10, 400), st.integers(1, 9), st.integers(0, 99))

@@ -4,8 +4,9 @@
 2. Dead latents predict the residual (AuxK; Gao et al. 2024, arXiv 2406.04093, appendix A.2), weighted 1/32 as there.
 3. For use on single tokens, one threshold takes the place of the ranking: the dictionary becomes a JumpReLU one.
 
-The class is sae-lens' own. Two things are replaced: the ranking of the flattened batch (most of a CPU step) by an exact
-selection among candidates, and the running average of the threshold (biased towards 0 in short runs) by `calibrate`.
+The class is sae-lens' own. Replaced are the ranking of the flattened batch by an exact selection among candidates and
+AuxK's full-width products by those over dead latents alone (same values, a fraction of the time), and the running
+average of the threshold (biased towards 0 in short runs) by `calibrate`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from sae_lens.saes.batchtopk_sae import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
+from sae_lens.saes.sae import TrainStepInput
 from torch import Tensor
+from torch.nn import functional
 
 from training.config import TrainConfig
 
@@ -28,10 +31,24 @@ MARGIN = 1.2
 
 
 class CalibratedBatchTopK(BatchTopKTrainingSAE):
-    """sae-lens' BatchTopK with a quicker ranking and a threshold that is set once, at the end."""
+    """sae-lens' BatchTopK with a quicker ranking and AuxK, and a threshold that is set once, at the end."""
 
     def get_activation_fn(self) -> Callable[[Tensor], Tensor]:
         return lambda pre: keep_largest(pre, int(self.cfg.k * pre[..., 0].numel()))
+
+    def calculate_aux_loss(
+        self, step_input: TrainStepInput, feature_acts: Tensor, hidden_pre: Tensor, sae_out: Tensor
+    ) -> dict[str, Tensor]:
+        """AuxK: squared error of the residual as told by the d_model/2 dead latents that respond most to each token."""
+        del feature_acts  # sae-lens' signature has it
+        dead = step_input.dead_neuron_mask
+        if dead is None or not len(index := dead.nonzero()[:, 0]):
+            return {"auxiliary_reconstruction_loss": sae_out.new_zeros(())}
+        most = self.cfg.d_in // 2
+        told = revived(hidden_pre[:, index], most) @ functional.normalize(self.W_dec[index], dim=-1)
+        residual = (step_input.sae_in - sae_out).detach()
+        weight = self.cfg.aux_loss_coefficient * min(1.0, len(index) / most)
+        return {"auxiliary_reconstruction_loss": weight * (told - residual).square().sum(dim=-1).mean()}
 
     def update_topk_threshold(self, acts_topk: Tensor) -> None:
         """Nothing: `calibrate` sets the threshold after training."""
@@ -58,6 +75,14 @@ def calibrate(sae: Any, x: Float[Tensor, "tokens d_model"]) -> float:
     threshold = smallest_kept(pre, int(sae.cfg.k * len(x)))
     sae.topk_threshold.fill_(threshold)
     return float(threshold)
+
+
+def revived(pre: Float[Tensor, "batch dead"], most: int) -> Float[Tensor, "batch dead"]:
+    """`pre` where it is among each row's `most` largest, 0 elsewhere."""
+    if pre.shape[1] <= most:
+        return pre
+    largest = pre.topk(most, dim=-1)
+    return torch.zeros_like(pre).scatter(-1, largest.indices, largest.values)
 
 
 def keep_largest(pre: Float[Tensor, "... d_sae"], count: int) -> Float[Tensor, "... d_sae"]:
