@@ -104,7 +104,12 @@ class Reader:
     @functools.cached_property
     def documents(self) -> pa.Table:
         """The harvest's documents: document, half, ids, text (tokens as spelled)."""
-        return _documents(self._files)
+        return tokens_of(self.source)
+
+    @functools.cached_property
+    def source(self) -> tuple[str, ...]:
+        """The parts that hold the documents' tokens, equal for all dictionaries of a harvest."""
+        return tuple(str(path) for path in sorted(self._files.tokens(0).parent.glob("part-*.parquet")))
 
     @functools.cached_property
     def half(self) -> dict[int, str]:
@@ -185,13 +190,9 @@ def newest_harvest(workspace: Workspace, dictionary: str) -> str:
 
 
 @functools.lru_cache(maxsize=2)
-def _table(paths: tuple[str, ...]) -> pa.Table:
-    return pa.concat_tables([pq.read_table(path) for path in paths]).combine_chunks()
-
-
-def _documents(files: Files) -> pa.Table:
-    """The tokens of a harvest; kept, since all dictionaries of a harvest share them and parts never change."""
-    return _table(tuple(str(path) for path in sorted(files.tokens(0).parent.glob("part-*.parquet"))))
+def tokens_of(source: tuple[str, ...]) -> pa.Table:
+    """The tokens in parts `source`; kept, since all dictionaries of a harvest share them and parts never change."""
+    return pa.concat_tables([pq.read_table(path) for path in source]).combine_chunks()
 
 
 def _spans(part: pq.ParquetFile) -> Iterator[tuple[int, int]]:

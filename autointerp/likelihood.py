@@ -5,8 +5,8 @@ The surprisal score of Paulo et al. 2024 (arXiv:2410.13928), in a form of our ow
 1. The model reads `TEMPLATE` with an explanation, then the text; log p(text | explanation) is the sum over the text's
    tokens, in nats. The same with `NEUTRAL` in place of the explanation gives log p(text | nothing said).
 2. The gain is their difference: positive where the explanation made the text more expected.
-3. The prompt is read once per explanation and its keys and values are shared by all texts. Texts are right-padded; a
-   causal model does not see the padding, and padded positions are not counted.
+3. The prompt is read once per explanation; each batch of texts starts from a copy of its keys and values. Texts are
+   right-padded; a causal model does not see the padding, and padded positions are not counted.
 
 The model runs in bf16 where the processor computes in it: gains are differences of tens of nats that are ranked, not
 compared with a tolerance, and bf16's error in them (about 0.1 nat) seldom changes a rank.
@@ -14,12 +14,15 @@ compared with a tolerance, and bf16's error in them (about 0.1 nat) seldom chang
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from autointerp.harvest import precision
 from data.models import Subject
@@ -27,6 +30,14 @@ from data.models import Subject
 TEMPLATE = "Here is a passage with {}:\n"
 NEUTRAL = "Here is a passage:\n"
 BATCH = 20
+
+
+@dataclass(frozen=True)
+class Head:
+    """A prompt once read: logits [1, 1, vocab] of what follows, and keys and values."""
+
+    logits: Tensor
+    cache: Any
 
 
 class Likelihood:
@@ -49,7 +60,7 @@ class Likelihood:
     @torch.no_grad()
     def logs(self, prompt: str, texts: Sequence[str]) -> Float[np.ndarray, " texts"]:
         """log p(text | prompt) of each text, in nats."""
-        head = [*self.subject.prefix, *self.subject.tokenize(prompt)]
+        head = self._read([*self.subject.prefix, *self.subject.tokenize(prompt)])
         ids = [self.subject.tokenize(text) for text in texts]
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))
         logs = np.zeros(len(ids), dtype=np.float32)
@@ -58,19 +69,27 @@ class Likelihood:
             logs[rows] = self._batch(head, [ids[i] for i in rows])
         return logs
 
-    def _batch(self, head: list[int], rows: list[list[int]]) -> Float[np.ndarray, " texts"]:
-        width = max(map(len, rows))
-        tokens = torch.zeros(len(rows), width, dtype=torch.long)
-        real = torch.zeros(len(rows), width)
+    def _read(self, ids: list[int]) -> Head:
+        out = self.subject.model(input_ids=torch.tensor([ids]), use_cache=True, logits_to_keep=1)
+        return Head(out.logits, out.past_key_values)
+
+    def _batch(self, head: Head, rows: list[list[int]]) -> Float[np.ndarray, " texts"]:
+        tokens = torch.zeros(len(rows), max(map(len, rows)), dtype=torch.long)
+        real = torch.zeros_like(tokens)
         for place, row in enumerate(rows):
             tokens[place, : len(row)] = torch.tensor(row)
             real[place, : len(row)] = 1
-        logits = self._logits(head, tokens)
-        logs = logits.float().log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
-        return (logs * real).sum(1).numpy()
+        loss = nn.functional.cross_entropy(
+            self._logits(head, tokens).float().flatten(0, 1), tokens.flatten(), reduction="none"
+        )
+        return -(loss.view_as(tokens) * real).sum(1).numpy()
 
-    def _logits(self, head: list[int], tokens: Tensor) -> Tensor:
-        """Logits [texts, pos, vocab] that predict `tokens`: of the head's last place, then of all but the last."""
-        model, count = self.subject.model, len(tokens)
-        whole = torch.cat([torch.tensor(head).expand(count, -1), tokens[:, :-1]], 1)
-        return model(input_ids=whole, use_cache=False, logits_to_keep=tokens.shape[1]).logits
+    def _logits(self, head: Head, tokens: Tensor) -> Tensor:
+        """Logits [texts, pos, vocab] that predict `tokens`: those of the head's last place, then of all but the last."""
+        first = head.logits.expand(len(tokens), -1, -1)
+        if tokens.shape[1] == 1:
+            return first
+        cache = copy.deepcopy(head.cache)  # a pass writes into its cache; each batch gets a fresh one
+        cache.batch_repeat_interleave(len(tokens))
+        rest = self.subject.model(input_ids=tokens[:, :-1], past_key_values=cache, use_cache=True).logits
+        return torch.cat([first, rest], 1)

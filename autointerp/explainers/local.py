@@ -1,0 +1,64 @@
+"""Explains features without any endpoint: candidates by counting, ranked by a small local language model.
+
+1. Candidates: the words at, before, after and around the firings, pairs of words, kinds of words, the start of a passage
+   (`candidates.py`), and the words that the decoder promotes (`vocabulary.py`).
+2. The `FINALISTS` that do best when simply run as rules (does the window contain these words?) go on.
+3. Each of them is judged as the `surprisal` scorer would judge it, but on windows of the `explain` half: the AUROC, over
+   active and silent windows, of how much the candidate raises the text's probability (`likelihood.py`).
+4. The best is the explanation; all candidates and their AUROCs are kept in the details.
+
+A model of this size cannot write an explanation (it repeats its examples), but it can tell which of two fits better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from autointerp.auroc import auroc
+from autointerp.candidates import Candidate, candidates, contains
+from autointerp.cases import Case, Explained
+from autointerp.examples import TooFew, Window
+from autointerp.explainers.vocabulary import promoted
+from autointerp.tools import Tools
+
+FINALISTS = 4
+"""Candidates that the language model judges: it takes nearly all the time."""
+WORDLESS = 0.7
+"""The AUROC that stands for a candidate that cannot be run as a rule, such as "numbers and digits"."""
+
+
+def explain(cases: Sequence[Case], tools: Tools) -> Iterator[Explained]:
+    """One explanation a case."""
+    for case in cases:
+        yield _explain(case, tools)
+        tools.advance()
+
+
+def _explain(case: Case, tools: Tools) -> Explained:
+    try:
+        shown, windows = case.shown, case.contrast
+    except TooFew as reason:
+        return Explained(case.feature, error=str(reason))
+    found = [c for c in [*candidates(case.reader, case.feature.latent), promoted(case)] if c]
+    if not found:
+        return Explained(case.feature, error="nothing stands out: no word, kind of word or place fits where it fires")
+    found = finalists(found, windows)
+    gains = tools.likelihood.gains([c.text for c in found], [w.text for w in windows])
+    ranked = rank(found, gains, np.array([w.active for w in windows]))
+    details = {"candidates": [c.record() | {"auroc": round(a, 4)} for c, a in ranked]}
+    return Explained(case.feature, text=ranked[0][0].text, details=details | {"shown": [w.record() for w in shown]})
+
+
+def finalists(found: Sequence[Candidate], windows: Sequence[Window]) -> list[Candidate]:
+    """The `FINALISTS` whose words, counted in each window, tell active from silent best; see `WORDLESS`."""
+    truth = np.array([w.active for w in windows])
+    counts = {c: np.array([contains(c, w.text) for w in windows], dtype=float) for c in found}
+    return sorted(found, key=lambda c: -(auroc(counts[c], truth) if c.words else WORDLESS))[:FINALISTS]
+
+
+def rank(found: Sequence[Candidate], gains: np.ndarray, truth: np.ndarray) -> list[tuple[Candidate, float]]:
+    """Candidates with the AUROC of their gains [candidates, windows], best first; ties go to the earlier one."""
+    scored = [(candidate, auroc(gain, truth)) for candidate, gain in zip(found, gains, strict=True)]
+    return sorted(scored, key=lambda pair: -pair[1])
