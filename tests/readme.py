@@ -1,0 +1,72 @@
+"""The parts of the README that are made from the code: the table of parts and the tree.
+
+`python tests/readme.py` writes them anew; a test fails when they are not what it would write.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("data", "training", "circuits", "autointerp", "dashboard")
+PARTS = {
+    "training/architectures": "`build(...)`, a dictionary that sae-lens trains",
+    "data/tasks": "`METRIC`, `DESCRIPTION`, `templates(tokenize, rng)`",
+    "circuits/methods": "`COST`, and `gradients(problem, steps, report)` or `effects(...)`",
+    "autointerp/explainers": "`explain(...)`: a text or an error",
+    "autointerp/scorers": "`score(...)`: a value with its control, or an error",
+    "dashboard/pages": "`TITLE`, `render(...)`",
+}
+
+
+def first_line(path: Path) -> str:
+    """What a module says it is."""
+    text = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return text.splitlines()[0].rstrip(".") if text else ""
+
+
+def files(folder: str) -> list[Path]:
+    """The Python files of a folder that git knows or would take."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", f"{folder}/*.py"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    return sorted(ROOT / name for name in set(found) if (ROOT / name).is_file())
+
+
+def tree() -> str:
+    """A line for each file of the rooms."""
+    lines = ["```", f"{'lacewing.py':<32} {first_line(ROOT / 'lacewing.py')}"]
+    for room in ROOMS:
+        lines.append(f"{room + '/':<32} {first_line(ROOT / room / '__init__.py')}")
+        for path in files(room):
+            if path.parent == ROOT / room and path.name == "__init__.py":
+                continue
+            name = path.relative_to(ROOT / room)
+            shown = f"{name.parent}/" if path.name == "__init__.py" else str(name)
+            lines.append(f"  {shown:<30} {first_line(path)}")
+    return "\n".join([*lines, "```"])
+
+
+def parts() -> str:
+    """A row for each folder of parts."""
+    rows = []
+    for folder, contract in PARTS.items():
+        names = [p.stem for p in files(folder) if not p.stem.startswith("_")]
+        rows.append(f"| `{folder}/` | {contract} | {', '.join(names)} |")
+    return "\n".join(rows)
+
+
+def rendered(text: str) -> str:
+    """The README with both parts made anew."""
+    for name, content in (("parts", parts()), ("tree", tree())):
+        text = re.sub(
+            rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", lambda m, c=content: f"{m[1]}{c}\n{m[2]}", text, flags=re.S
+        )
+    return text
+
+
+if __name__ == "__main__":
+    readme = ROOT / "README.md"
+    readme.write_text(rendered(readme.read_text()))
