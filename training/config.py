@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from data import parts
+from data.config import DEFAULT_MODEL
 from data.errors import Mistake
 from data.words import Site, parse_sites
 
@@ -15,7 +16,7 @@ PRECISIONS = ("bf16", "fp32")
 class TrainConfig:
     """Dictionaries to train: one per site, all from the same stream of activations."""
 
-    model: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    model: str = DEFAULT_MODEL
     """The subject model: a hub name or a local folder."""
     sites: str = "resid_post:5,10,15,20,25"
     """Where to train a dictionary, as KIND:LAYER,LAYER,...; a kind holds until the next one."""

@@ -32,8 +32,8 @@ DESCRIBED = 16_384
 SPLICED = 4_096
 """Of these, tokens on which cross-entropy is measured: each costs about sixteen passes through the model's head."""
 RESAMPLES = 1000
-PASS = 8
-"""Blocks in a pass with logits: 8 x 128 x 49152 of them take 200 MB."""
+PASS = 4
+"""Blocks in a pass with logits: 4 x 128 x 49152 of them take 100 MB, three times over."""
 CHUNK = 4096
 """Tokens encoded at a time: 2304 latents of that many take 38 MB."""
 

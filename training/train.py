@@ -173,7 +173,10 @@ def _go(work: Work) -> list[str]:
         context=config.context,
         prefix=stream.subject.prefix,
     )
-    subject = stream.subject if config.precision == "fp32" else Subject.open(config.model)
+    if config.precision != "fp32":
+        stream.subject.model.to("meta")  # frees it, though callers hold it: two models at once are the run's peak
+        stream.subject = Subject.open(config.model)
+    subject = stream.subject
     calibration = read_ordinary(subject, chosen, stream, work.show)
     evidence = Evidence(subject, calibration, heldout, state.scales)
     made = finish(work.run, config, list(state.learners), evidence=evidence, progress=work.show)
