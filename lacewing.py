@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from data.config import DEFAULT_MODEL
 from data.errors import Mistake, unknown
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ VERBS = {
 class DemoConfig:
     """Train dictionaries, trace subject-verb agreement, explain and score its features."""
 
-    model: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    model: str = DEFAULT_MODEL
     """The subject model: a hub name or a local folder."""
     sites: str = "resid_post:5,10,15,20,25"
     """Where dictionaries are trained and the circuit is traced."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from data.config import DEFAULT_MODEL
 from data.errors import Mistake
 
 
@@ -13,7 +14,7 @@ class CircuitConfig:
 
     task: str = field(default="agreement", metadata={"positional": True})
     """The behaviour to trace: a file of data/tasks."""
-    model: str = "HuggingFaceTB/SmolLM2-135M-Instruct"
+    model: str = DEFAULT_MODEL
     """The subject model: a hub name or a local folder."""
     sites: str = ""
     """Sites to splice, such as resid_post:5,10; all that have a dictionary of this model when left out."""

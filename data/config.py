@@ -22,7 +22,8 @@ from docstring_parser import parse_from_object
 
 from data.errors import Mistake, unknown
 
-UNSET = object()
+DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""The subject model of every verb, unless another is named."""
 
 
 def docs(config: type) -> dict[str, str]:

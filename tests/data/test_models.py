@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from data import models
+from data import weights
 from data.errors import Mistake
 from data.models import SUPPORTED, Subject
 from data.words import Site
@@ -143,4 +143,4 @@ def test_the_packaged_model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_cache_folder_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LACEWING_CACHE", str(tmp_path))
-    assert models.cache_folder() == tmp_path
+    assert weights.cache_folder() == tmp_path

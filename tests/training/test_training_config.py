@@ -42,9 +42,3 @@ def test_every_field_has_help(config: type) -> None:
 def test_config_brings_no_torch() -> None:
     code = "import sys, training.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_default_model_is_the_data_rooms() -> None:
-    from data.models import DEFAULT
-
-    assert TrainConfig().model == DEFAULT
