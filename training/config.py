@@ -36,7 +36,7 @@ class TrainConfig:
     """Tokens in a block given to the model, its prefix included."""
     batch: int = 256
     """Tokens in a training step."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Adam's rate after warm-up and before decay, for activations scaled to unit mean squared distance."""
     buffer: int = 32_768
     """Tokens in the shuffle reservoir; each takes sites x model width x 2 bytes (4 in fp32)."""
