@@ -33,7 +33,7 @@ real: $(VENV)/.installed-test $(VENV)/.browser
 	$(BIN)/python -m pytest -m "real or browser"
 
 bench: $(VENV)/.installed-test
-	$(BIN)/python -m tests.bench
+	cd tests && ../$(BIN)/python -m bench
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "lacewing needs Python 3.11 or newer; run: make PYTHON=python3.11")'

@@ -181,6 +181,8 @@ def _show(result: Any) -> None:
         _print(result + "\n")
     elif isinstance(result, list | tuple):
         _print("".join(f"{item}\n" for item in result))
+    elif hasattr(result, "run"):
+        _print(f"{result.run}\n")
 
 
 def _print(text: str) -> None:
