@@ -8,11 +8,7 @@
 from __future__ import annotations
 
 import functools
-import sys
-from pathlib import Path
-
-if str(Path(__file__).parents[1]) not in sys.path:  # Streamlit puts this file's own folder first, not the repository
-    sys.path.insert(0, str(Path(__file__).parents[1]))
+from collections.abc import Callable
 
 import streamlit as st
 
@@ -43,13 +39,9 @@ def main(start: str | None = None) -> None:
     st.navigation(list(pages.values()), position="top").run()
 
 
-def show(render: object) -> None:
+def show(render: Callable[[], None]) -> None:
     """Draws one page, or the sentence that says why it cannot be drawn."""
     try:
-        render()  # pyright: ignore[reportCallIssue]
+        render()
     except Mistake as mistake:
         bits.mistake(str(mistake))
-
-
-if __name__ == "__main__":
-    main()

@@ -53,8 +53,9 @@ def check_port(port: int) -> None:
 
 
 def environment(workspace: Workspace) -> dict[str, str]:
-    """The environment of the server: ours, and the folder."""
-    return os.environ | {WORKSPACE: str(workspace.folder.resolve())}
+    """The environment of the server: ours, the folder, and where our packages are."""
+    places = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {WORKSPACE: str(workspace.folder.resolve()), "PYTHONPATH": os.pathsep.join(places)}
 
 
 def command(config: DashboardConfig) -> list[str]:
@@ -72,7 +73,7 @@ def command(config: DashboardConfig) -> list[str]:
         "theme.base": HERE / "theme.toml",
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
-    return [sys.executable, "-m", "streamlit", "run", str(HERE / "app.py"), *flags]
+    return [sys.executable, "-m", "streamlit", "run", str(HERE / "start" / "script.py"), *flags]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

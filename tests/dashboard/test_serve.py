@@ -1,0 +1,155 @@
+"""Serving, evidence and the state of runs, without a browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from generated import Made
+
+from dashboard import evidence, steps
+from dashboard.config import DashboardConfig
+from dashboard.screenshots import served, views
+from dashboard.serve import check_port, command, environment, serve
+from data import queries, runs
+from data.config import docs
+from data.errors import Mistake
+from data.store import Workspace
+from data.words import Feature
+
+
+@pytest.mark.parametrize("port", [0, 65536, -1])
+def test_a_port_that_cannot_be(port: int) -> None:
+    with pytest.raises(Mistake, match=f"port = {port} is not a port; ports are 1 to 65535"):
+        DashboardConfig(port=port)
+
+
+def test_each_field_of_the_config_says_what_it_is() -> None:
+    assert all(docs(DashboardConfig)[name] for name in DashboardConfig.__dataclass_fields__)
+
+
+def test_a_taken_port_is_a_sentence() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(Mistake, match=rf"Port {port} on 127.0.0.1 cannot be used: .* --port {port + 1}"):
+            check_port(port)
+
+
+def test_serving_refuses_a_missing_workspace(tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match="There is no workspace in"):
+        serve(Workspace(tmp_path / "nowhere"))
+
+
+def test_the_server_stays_on_this_machine(made: Made) -> None:
+    line = command(DashboardConfig(port=8599))
+    assert {"--server.address=127.0.0.1", "--server.port=8599", "--browser.gatherUsageStats=false"} <= set(line)
+    assert environment(made.workspace)["LACEWING_WORKSPACE"] == str(made.workspace.folder.resolve())
+
+
+def test_the_server_answers(made: Made) -> None:
+    with served(made.workspace) as address, urllib.request.urlopen(address) as answer:
+        assert answer.status == 200
+
+
+def test_the_views_of_a_workspace(made: Made) -> None:
+    found = views(made.workspace)
+    assert list(found) == ["overview", "features", "circuit", "node", "feature"]
+    assert re.fullmatch(r"/feature\?feature=\w{16}%2F\d+", found["feature"])
+
+
+@pytest.mark.parametrize("module", ["dashboard.config", "dashboard.serve"])
+def test_serving_imports_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in ('torch', 'streamlit', 'transformers') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_pages_import_no_model_code() -> None:
+    """The pages come up in a second because nothing they need brings torch."""
+    code = "import sys, dashboard.app, dashboard.pages.feature, dashboard.pages.circuit; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+# Evidence ------------------------------------------------------------------------------------------------------------
+
+
+def test_examples_come_by_strength(made: Made) -> None:
+    found = evidence.groups(made.workspace, Feature(made.dictionaries["resid_post:5"], 5), made.harvest)
+    assert [g.name for g in found][0] == "strongest"
+    assert all(a.low >= b.low for a, b in zip(found, found[1:], strict=False))
+    record = queries.feature(made.workspace, Feature(made.dictionaries["resid_post:5"], 5))
+    assert found[0].windows[0].strength == pytest.approx(record["max_activation"], rel=1e-6)  # stored as float32
+
+
+def test_every_window_holds_the_activations_of_its_place(made: Made) -> None:
+    feature = Feature(made.dictionaries["resid_post:5"], 0)
+    for group in evidence.groups(made.workspace, feature, made.harvest):
+        for window in group.windows:
+            assert 0 < window.strength <= group.high
+            assert len(window.tokens) == len(window.values) <= evidence.SHORT
+
+
+def test_a_dead_feature_has_no_examples(made: Made) -> None:
+    assert evidence.groups(made.workspace, Feature(made.dictionaries["resid_post:5"], 9), made.harvest) == []
+
+
+def test_missing_parts_are_a_mistake(made: Made) -> None:
+    with pytest.raises(Mistake, match="tokens/nothing holds no parts"):
+        evidence.groups(made.workspace, Feature(made.dictionaries["resid_post:5"], 0), "nothing")
+
+
+# States and steps ----------------------------------------------------------------------------------------------------
+
+
+def test_a_live_run_is_running_and_a_silent_one_stalled(workspace: Workspace) -> None:
+    with runs.start(workspace, "train", {"tokens": 5}) as run:
+        run.progress("training", 1, 4, force=True)
+        assert steps.state(workspace, runs.find(workspace, run.run)) == steps.State("running", 0.25, "training")
+        beat = run.folder / "heartbeat.json"
+        beat.write_text(json.dumps(json.loads(beat.read_text()) | {"time": time.time() - 2 * steps.OLD}))
+        assert steps.state(workspace, runs.find(workspace, run.run)).word == "stalled"
+    assert steps.state(workspace, runs.find(workspace, run.run)).word == "done"
+
+
+def test_a_run_whose_process_is_gone_was_killed(workspace: Workspace) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with runs.start(workspace, "train", {}) as run:
+        record = runs.find(workspace, run.run) | {"pid": gone.pid}
+        assert steps.state(workspace, record).word == "killed"
+
+
+@pytest.mark.parametrize(
+    ("have", "verb"),
+    [
+        ((0, 0, 0, 0, 0, 0, 0), "demo"),
+        ((1, 0, 0, 0, 0, 0, 0), "train"),
+        ((1, 1, 0, 0, 0, 0, 0), "harvest"),
+        ((1, 1, 9, 0, 0, 0, 0), "circuit agreement"),
+        ((1, 1, 9, 1, 0, 0, 0), "explain"),
+        ((1, 1, 9, 1, 3, 0, 0), "score"),
+    ],
+)
+def test_the_next_step_is_the_first_missing_piece(have: tuple[int, ...], verb: str) -> None:
+    workspace = Workspace(Path("a folder"))
+    [step] = steps.next_steps(workspace, queries.Counts(*have), [])
+    assert step.command == f"lacewing {verb} --workspace 'a folder'"
+
+
+def test_nothing_is_suggested_when_nothing_is_missing() -> None:
+    assert steps.next_steps(Workspace(Path("w")), queries.Counts(1, 1, 9, 1, 3, 0, 3), []) == []
+
+
+def test_the_environment_keeps_what_it_had(made: Made) -> None:
+    assert environment(made.workspace)["PATH"] == os.environ["PATH"]
