@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -86,8 +87,8 @@ def test_the_pages_import_no_model_code() -> None:
 
 def test_examples_come_by_strength(made: Made) -> None:
     found = evidence.groups(made.workspace, Feature(made.dictionaries["resid_post:5"], 5), made.harvest)
-    assert [g.name for g in found][0] == "strongest"
-    assert all(a.low >= b.low for a, b in zip(found, found[1:], strict=False))
+    assert found[0].name == "strongest"
+    assert all(a.low >= b.low for a, b in itertools.pairwise(found))
     record = queries.feature(made.workspace, Feature(made.dictionaries["resid_post:5"], 5))
     assert found[0].windows[0].strength == pytest.approx(record["max_activation"], rel=1e-6)  # stored as float32
 
