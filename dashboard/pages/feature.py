@@ -14,6 +14,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import evidence, source, steps
+from dashboard.verdicts import Verdict, verdicts
 from dashboard.widgets import bits, plot, tokens
 from dashboard.widgets.table import Column, Options, cell, effect, link, row, table
 from data import queries
@@ -22,6 +23,8 @@ from data.words import Feature
 TITLE = "Feature"
 ICON = ":material/target:"
 ORDER = 3
+SHOWN = 8
+"""Windows judged right, and as many wrong, that are shown of each scorer."""
 CONTEXTS = {"short": evidence.SHORT, "full": evidence.FULL}
 
 
@@ -212,40 +215,36 @@ def _score(score: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _judged(wanted: Feature, record: Mapping[str, Any], scores: Sequence[Mapping[str, Any]]) -> None:
-    """The windows a scorer judged right and wrong, folded away."""
+    """The windows a scorer judged right and wrong, folded away, and what it remarked."""
     for score in scores:
-        windows = (score["details"] or {}).get("windows") or []
-        known = [w for w in windows if verdict(w) is not None and "document" in w and "start" in w]
-        if known:
-            right = sum(1 for w in known if verdict(w))
-            with st.expander(
-                f"{bits.escape_markdown(score['scorer'])}: {right} windows judged right, {len(known) - right} wrong"
-            ):
-                _windows(wanted, record, known)
+        details = score["details"] or {}
+        found = verdicts(details.get("windows") or [])
+        remarks = [*(details.get("remarks") or []), *(details.get("reasons") or [])]
+        for remark in remarks:
+            bits.gap(f"{score['scorer']}: {tokens.readable(str(remark), 240)}")
+        if found:
+            right = sum(v.right for v in found)
+            title = f"{score['scorer']}: {right} windows judged right, {len(found) - right} wrong"
+            with st.expander(bits.escape_markdown(title)):
+                _windows(wanted, record, found)
 
 
-def verdict(window: Mapping[str, Any]) -> bool | None:
-    """Whether a scorer's judgement of a window agrees with the truth; None when it gave no yes or no."""
-    truth, judgement = window.get("truth"), window.get("judgement")
-    return bool(truth) == judgement if isinstance(judgement, bool) and truth is not None else None
-
-
-def _windows(wanted: Feature, record: Mapping[str, Any], judged: Sequence[Mapping[str, Any]]) -> None:
-    places = tuple((w["document"], w["start"], w.get("length", evidence.TILE)) for w in judged)
+def _windows(wanted: Feature, record: Mapping[str, Any], found: Sequence[Verdict]) -> None:
+    wrong, right = ([v for v in found if v.right == kind][:SHOWN] for kind in (False, True))
+    judged = [*wrong, *right]
+    places = tuple((v.document, v.start, v.length) for v in judged)
     try:
-        found = source.ask(evidence.at, wanted, record["statistics"].get("harvest"), places)
+        windows = source.ask(evidence.at, wanted, record["statistics"].get("harvest"), places)
     except (*evidence.UNREADABLE, KeyError) as error:
         bits.gap(f"The windows cannot be read: {error}", steps.command(source.workspace(), "harvest"))
         return
-    lines = [
-        example(w.tokens, w.values, record["max_activation"], _lead(j)) for j, w in zip(judged, found, strict=True)
-    ]
-    st.html("".join(lines))
+    pairs = zip(judged, windows, strict=True)
+    st.html("".join(example(w.tokens, w.values, record["max_activation"], _lead(v)) for v, w in pairs))
 
 
-def _lead(window: Mapping[str, Any]) -> str:
-    word = "right" if verdict(window) else "wrong"
-    said = "yes" if window["judgement"] else "no"
+def _lead(verdict: Verdict) -> str:
+    word = "right" if verdict.right else "wrong"
+    said = "active" if verdict.said else "silent"
     return f'<span class="lw-{word}">{word}</span><br>said {said}'
 
 

@@ -309,7 +309,17 @@ def _scores(explanations: list[dict[str, Any]], chance: random.Random) -> list[d
     rows = []
     for number, row in enumerate(e for e in explanations if e["text"]):
         value = chance.uniform(0.45, 0.95)
-        windows = [{"document": 1 + 2 * w, "start": 0, "truth": w % 2 == 0, "judgement": w % 3 == 0} for w in range(6)]
+        windows = [
+            {
+                "document": 1 + 2 * w,
+                "start": 0,
+                "length": 32,
+                "truth": w < 3,
+                "judgement": 0.5 - 0.1 * (w % 4),
+                "control": 0.2,
+            }
+            for w in range(6)
+        ]
         for scorer in ("embedding", "surprisal"):
             bare = scorer == "surprisal" and number % 3 == 0
             broken = scorer == "surprisal" and number % 11 == 5

@@ -151,8 +151,8 @@ def test_a_failed_explanation_is_shown_as_a_failure(made: Made, show: Show) -> N
 
 def test_feature_lists_the_windows_a_scorer_judged(made: Made, show: Show) -> None:
     shown = show(made.workspace.folder, "feature", feature=f"{made.dictionaries['resid_post:5']}/0")
-    assert "3 windows judged right, 3 wrong" in shown.app.expander[0].label
-    assert shown.html.count("lw-wrong") == 6  # three for each of the two scorers
+    assert "4 windows judged right, 2 wrong" in shown.app.expander[0].label
+    assert shown.html.count("lw-wrong") == 4  # two for each of the two scorers
 
 
 def test_feature_links_to_its_nodes(made: Made, show: Show) -> None:

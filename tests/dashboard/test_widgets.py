@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dashboard
-from dashboard.pages.feature import verdict
+from dashboard.verdicts import verdicts
 from dashboard.widgets import bits, plot, tokens
 from dashboard.widgets.graph import picture
 from dashboard.widgets.layout import arrange
@@ -128,18 +128,26 @@ def test_labels_escape_markdown(label: str) -> None:
     assert all(escaped[i - 1] == "\\" for i, c in enumerate(escaped) if c in special - {"\\"})
 
 
-@pytest.mark.parametrize(
-    ("window", "right"),
-    [
-        ({"truth": True, "judgement": True}, True),
-        ({"truth": True, "judgement": False}, False),
-        ({"truth": True, "judgement": None}, None),
-        ({"truth": True, "judgement": 0.8}, None),
-        ({}, None),
-    ],
-)
-def test_a_judgement_is_right_wrong_or_no_yes_or_no(window: dict[str, Any], right: bool | None) -> None:
-    assert verdict(window) is right
+def judged(*pairs: tuple[bool, Any]) -> list[dict[str, Any]]:
+    """Windows with these truths and judgements, numbered by document."""
+    return [{"document": n, "start": 0, "truth": t, "judgement": j} for n, (t, j) in enumerate(pairs)]
+
+
+def test_numbers_are_cut_at_the_base_rate() -> None:
+    found = verdicts(judged((True, 0.9), (True, 0.1), (False, 0.5), (False, -2.0)))
+    assert {v.document: (v.said, v.right) for v in found} == {
+        0: (True, True), 1: (False, False), 2: (True, False), 3: (False, True)
+    }  # fmt: skip
+    assert [v.document for v in found] == [2, 1, 0, 3]  # wrong ones first, the better fits before the worse
+
+
+def test_a_plain_yes_or_no_is_taken_as_it_is() -> None:
+    assert [v.right for v in verdicts(judged((True, True), (False, True), (True, False)))] == [False, False, True]
+
+
+def test_a_window_without_a_judgement_is_neither_right_nor_wrong() -> None:
+    assert [v.document for v in verdicts(judged((True, None), (True, 0.5)))] == [1]
+    assert verdicts([{"judgement": 0.5}]) == []
 
 
 # Layout and graph ----------------------------------------------------------------------------------------------------
