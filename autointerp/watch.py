@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 
@@ -12,6 +12,7 @@ from data.progress import shown
 from data.runs import Run
 
 
+@runtime_checkable
 class Advance(Protocol):
     """Tells that `steps` more units of work are done."""
 

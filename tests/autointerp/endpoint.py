@@ -1,0 +1,101 @@
+"""A language-model endpoint on loopback that behaves as badly as a test wants."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Reply = tuple[int, dict[str, str], bytes]
+Behaviour = Callable[[dict[str, Any], int], Reply]
+"""Given the request's body and how many came before it: status, headers, body."""
+
+
+@contextlib.contextmanager
+def serve(behaviour: Behaviour) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Serves until the block ends; yields the base URL and the bodies received so far."""
+    received: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._send((200, {}, json.dumps({"object": "list", "data": [{"id": "judge", "object": "model"}]}).encode()))
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            received.append(body)
+            self._send(behaviour(body, len(received) - 1))
+
+        def _send(self, reply: Reply) -> None:
+            status, headers, body = reply
+            with contextlib.suppress(OSError):
+                self.send_response(status)
+                for name, value in {"content-type": "application/json", **headers}.items():
+                    self.send_header(name, value)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", received
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def says(content: str, **choice: Any) -> Reply:
+    """A chat completion whose message is `content`."""
+    message = {"role": "assistant", "content": content, **choice.pop("message", {})}
+    body = {
+        "id": "1", "object": "chat.completion", "created": 0, "model": "judge",
+        "choices": [{"index": 0, "finish_reason": "stop", "message": message, **choice}],
+        "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+    }  # fmt: skip
+    return 200, {}, json.dumps(body).encode()
+
+
+def error(status: int, **headers: str) -> Reply:
+    """An error of the endpoint."""
+    return status, {name.replace("_", "-"): value for name, value in headers.items()}, b'{"error": {"message": "no"}}'
+
+
+def asked(body: dict[str, Any]) -> dict[str, Any]:
+    """The JSON object in the user's message."""
+    return json.loads(body["messages"][-1]["content"])
+
+
+def always(answer: bool) -> Behaviour:
+    """A judge that gives the same answer to everything."""
+    return lambda body, _: says(json.dumps({"active": [answer] * len(asked(body)["passages"])}))
+
+
+def oracle(words: set[str]) -> Behaviour:
+    """A judge that says yes where one of `words` is in both the explanation and the passage."""
+
+    def behave(body: dict[str, Any], _: int) -> Reply:
+        content = asked(body)
+        told = {w for w in words if w in content["explanation"].lower()}
+        return says(json.dumps({"active": [any(f" {w}" in p for w in told) for p in content["passages"]]}))
+
+    return behave
+
+
+def stalls(seconds: float) -> Behaviour:
+    """An endpoint that answers too late."""
+
+    def behave(body: dict[str, Any], _: int) -> Reply:
+        time.sleep(seconds)
+        return says("{}")
+
+    return behave

@@ -1,0 +1,110 @@
+"""What every explainer and every scorer must do."""
+
+from __future__ import annotations
+
+import json
+
+import endpoint
+import numpy as np
+import planted
+import pytest
+
+from autointerp.cases import Case, Explained
+from autointerp.examples import Reader, judged
+from autointerp.judgements import Question
+from autointerp.tools import Tools
+from data import parts
+from data.errors import Mistake
+from data.store import Workspace
+from data.words import Feature
+
+EXPLAINERS = parts.names("autointerp.explainers")
+SCORERS = parts.names("autointerp.scorers")
+WORDS = {"river", "lake", "sea", "rain", "red", "green", "blue", "mother", "father", "relatives"}
+
+
+def answers(body: dict, before: int) -> endpoint.Reply:
+    """An endpoint that explains and judges."""
+    if "explanation" in endpoint.asked(body):
+        return endpoint.oracle(WORDS)(body, before)
+    return endpoint.says(json.dumps({"explanation": "something wet"}))
+
+
+@pytest.fixture
+def tools(planted_workspace: Workspace, stand_ins: None, monkeypatch: pytest.MonkeyPatch):
+    with endpoint.serve(answers) as (url, _):
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        yield Tools(planted_workspace)
+
+
+def cases(workspace: Workspace, *latents: int) -> list[Case]:
+    reader = Reader(workspace, planted.DICTIONARY)
+    statistics = {"top_logits": [["happy", 2.0], [" bright", 1.5]]}
+    return [Case(Feature(planted.DICTIONARY, n), reader, statistics, 16, 0) for n in latents]
+
+
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_an_explainer_gives_each_feature_a_text_or_an_error(name: str, tools: Tools) -> None:
+    given = cases(tools.workspace, 0, 3, 1)
+    steps = []
+    tools.advance = lambda n=1: steps.append(n)
+    found = list(parts.load("autointerp.explainers", name).explain(given, tools))
+    assert {e.feature for e in found} == {c.feature for c in given}
+    assert len(found) == 3
+    assert sum(steps) == 3
+    assert all((e.text is None) != (e.error is None) for e in found)
+    json.dumps([e.details for e in found])
+
+
+@pytest.mark.parametrize("name", EXPLAINERS)
+def test_an_explainer_looks_at_no_score_document(name: str, tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: set[int] = set()
+    window = Reader.window
+
+    def watched(self: Reader, document: int, *rest: object) -> object:
+        read.add(document)
+        return window(self, document, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Reader, "window", watched)
+    list(parts.load("autointerp.explainers", name).explain(cases(tools.workspace, 0, 1), tools))
+    assert all(number % 2 == 0 for number in read)  # the planted harvest's odd documents are the score half
+
+
+@pytest.mark.parametrize("name", [n for n in EXPLAINERS if n not in ("vocabulary", "llm")])
+def test_a_counting_explainer_finds_the_planted_words(name: str, tools: Tools) -> None:
+    (found,) = parts.load("autointerp.explainers", name).explain(cases(tools.workspace, 1), tools)
+    assert {"red", "green", "blue"} <= {word.strip('",') for word in (found.text or "").split()}
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_a_scorer_prefers_the_right_explanation(name: str, tools: Tools) -> None:
+    reader = Reader(tools.workspace, planted.DICTIONARY)
+    texts = planted.EXPLANATIONS
+    questions = [Question((texts[n], texts[m]), judged(reader, n, "score", 40, 0)) for n, m in ((0, 1), (1, 6), (6, 0))]
+    found = list(parts.load("autointerp.scorers", name).judge(questions, tools))
+    assert len(found) == len(questions)
+    for question, judgement in zip(questions, found, strict=True):
+        truth = np.array([w.active for w in question.windows])
+        assert judgement.values.shape == (2, len(truth))
+        right, wrong = (row[truth].mean() - row[~truth].mean() for row in judgement.values)
+        assert right > wrong + 0.01
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_a_scorer_gives_the_same_judgement_twice(name: str, tools: Tools) -> None:
+    windows = judged(Reader(tools.workspace, planted.DICTIONARY), 0, "score", 20, 0)
+    judge = parts.load("autointerp.scorers", name).judge
+    (one,), (two,) = (list(judge([Question((planted.EXPLANATIONS[0],), windows)], tools)) for _ in range(2))
+    np.testing.assert_array_equal(one.values, two.values)
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_a_scorer_says_whether_it_needs_an_endpoint(name: str) -> None:
+    assert isinstance(parts.load("autointerp.scorers", name).NEEDS_ENDPOINT, bool)
+
+
+def test_an_explanation_has_a_text_or_an_error() -> None:
+    with pytest.raises(
+        Mistake, match=r"^The explanation of d/1 needs either a text or an error, not both or neither\.$"
+    ):
+        Explained(Feature("d", 1))
