@@ -12,6 +12,7 @@ Intervals are 95 % percentile bootstraps over documents (Efron 1979) of the rati
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
+from torch.nn import functional as nn_functional
 
 from data.errors import Mistake
 from data.models import Subject
@@ -30,7 +31,8 @@ from training.stream import ordinary, read, real
 DESCRIBED = 16_384
 """Held-out tokens on which reconstructions are compared."""
 SPLICED = 4_096
-"""Of these, tokens on which cross-entropy is measured: each costs about sixteen passes through the model's head."""
+"""Of these, tokens on which cross-entropy is measured: each costs a pass through the model, and
+three more from each site on."""
 RESAMPLES = 1000
 PASS = 4
 """Blocks in a pass with logits: 4 x 128 x 49152 of them take 100 MB, three times over."""
@@ -129,52 +131,79 @@ def _reconstruct(
         latents = encode(part)
         back = decode(latents)
         errors.append((part - back).square().sum(dim=-1))
-        cosines.append(functional.cosine_similarity(part, back, dim=-1))
+        cosines.append(nn_functional.cosine_similarity(part, back, dim=-1))
         active.append((latents > 0).sum(dim=-1).float())
         fired.append((latents > 0).any(dim=0))
     return torch.cat(errors), torch.cat(cosines), torch.cat(active), torch.stack(fired).any(dim=0)
 
 
+@dataclass(frozen=True)
+class Forms:
+    """What is spliced in at a site: `forms` by name, `ablated` (which counts as nothing recovered) among them."""
+
+    forms: Mapping[str, Reconstruct]
+    limit: Tensor
+    """The norm beyond which a token is massive and stays clean."""
+
+
 def recovered(
-    subject: Subject, blocks: Blocks, site: Site, *, forms: Mapping[str, Reconstruct], limit: Tensor
-) -> dict[str, Estimate]:
-    """CE-recovered of each of `forms` at `site`; `forms["ablated"]` is what counts as nothing recovered."""
-    sums: dict[str, list[np.ndarray]] = {name: [] for name in ("clean", *forms)}
+    subject: Subject, blocks: Blocks, spliced: Mapping[Site, Forms], progress: Progress | None = None
+) -> dict[Site, dict[str, Estimate]]:
+    """CE-recovered of each form but `ablated` at each site; the clean pass is made once for all sites."""
+    sums: dict[tuple[Site | None, str], list[np.ndarray]] = {}
     for start in range(0, len(blocks), PASS):
         part = blocks[slice(start, start + PASS)]
-        for name, losses in _losses(subject, part, site, forms, limit):
-            sums[name].append(losses)
-    total = {name: _group(np.concatenate(found), blocks.document) for name, found in sums.items()}
-    gap = total["ablated"] - total["clean"]
-    return {name: ratio(total["ablated"] - total[name], gap) for name in forms if name != "ablated"}
+        for key, losses in _losses(subject, part, spliced):
+            sums.setdefault(key, []).append(losses)
+        if progress:
+            progress("evaluating", start + len(part), len(blocks))
+    total = {key: _group(np.concatenate(found), blocks.document) for key, found in sums.items()}
+    return {site: _shares(total, site, forms.forms) for site, forms in spliced.items()}
+
+
+def _shares(
+    total: Mapping[tuple[Site | None, str], np.ndarray], site: Site, forms: Mapping[str, Reconstruct]
+) -> dict[str, Estimate]:
+    ablated = total[site, "ablated"]
+    gap = ablated - total[None, "clean"]
+    return {name: ratio(ablated - total[site, name], gap) for name in forms if name != "ablated"}
 
 
 @torch.no_grad()
 def _losses(
-    subject: Subject, blocks: Blocks, site: Site, forms: Mapping[str, Reconstruct], limit: Tensor
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Each block's summed cross-entropy: of the clean model, and with each form spliced in at `site`."""
+    subject: Subject, blocks: Blocks, spliced: Mapping[Site, Forms]
+) -> Iterator[tuple[tuple[Site | None, str], np.ndarray]]:
+    """Each block's summed cross-entropy: of the clean model (under None), and with each form spliced in at each site."""
     tokens = torch.from_numpy(blocks.tokens)
-    value = subject.read(tokens, [site])[site]
-    keep = real(blocks) & (value.float().norm(dim=-1) <= limit)
-    yield "clean", _cross_entropy(subject, blocks, site, value)
-    for name, form in forms.items():
-        edited = value.clone()
-        edited[keep] = form(value[keep].float()).to(value.dtype)
-        yield name, _cross_entropy(subject, blocks, site, edited)
+    values: dict[Site, Tensor] = {}
+    logits = subject.run(tokens, edits={site: functools.partial(values.__setitem__, site) for site in spliced})
+    assert logits is not None  # only a pass with `stop` gives none
+    yield (None, "clean"), _cross_entropy(blocks, logits)
+    for site, forms in spliced.items():
+        value = values.pop(site)
+        keep = real(blocks) & (value.float().norm(dim=-1) <= forms.limit)
+        for name, form in forms.forms.items():
+            edited = value.clone()
+            edited[keep] = form(value[keep].float()).to(value.dtype)
+            yield (site, name), _cross_entropy(blocks, _flow_on(subject, tokens, site, edited))
 
 
-def _cross_entropy(subject: Subject, blocks: Blocks, site: Site, value: Tensor) -> np.ndarray:
-    """Summed cross-entropy [block] of the tokens after each real token, given `value` at `site`."""
-    tokens = torch.from_numpy(blocks.tokens)
-    if site.kind == "resid_post":
+def _flow_on(subject: Subject, tokens: Tensor, site: Site, value: Tensor) -> Tensor:
+    """Logits given `value` at `site`; a pass begins there where it can."""
+    if site.kind in ("resid_pre", "resid_post"):
         logits = subject.run(tokens, start=(site, value))
     else:
         logits = subject.run(tokens, edits={site: lambda _: value})
     assert logits is not None  # only a pass with `stop` gives none
+    return logits
+
+
+def _cross_entropy(blocks: Blocks, logits: Tensor) -> np.ndarray:
+    """Summed cross-entropy [block] of the tokens after each real token."""
+    tokens = torch.from_numpy(blocks.tokens)
     counted = real(blocks)[:, :-1] & real(blocks)[:, 1:]
     losses = torch.zeros(counted.shape)
-    losses[counted] = functional.cross_entropy(
+    losses[counted] = nn_functional.cross_entropy(
         logits[:, :-1][counted].float(), tokens[:, 1:][counted], reduction="none"
     )
     return losses.sum(dim=1).numpy()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,18 @@ from data.store import append
 from data.texts import Blocks
 from training.config import TrainConfig
 from training.dictionary import folder_of, open_saelens, save
-from training.evaluate import DESCRIBED, SPLICED, describe, fit_pca, flat_recovered, hold, recovered, sample
+from training.evaluate import (
+    DESCRIBED,
+    SPLICED,
+    Forms,
+    Held,
+    describe,
+    fit_pca,
+    flat_recovered,
+    hold,
+    recovered,
+    sample,
+)
 from training.learner import Learner
 from training.stream import PASS, Scales, Stream, ordinary, read
 
@@ -67,22 +79,31 @@ def finish(
     digests = [_save(run, config, learner, evidence, site) for site, learner in enumerate(learners)]
     chosen = sample(evidence.heldout, DESCRIBED, config.seed)
     held = hold(evidence.subject, chosen, config.places, evidence.scales.limit, progress)
-    rows = []
-    for index, (digest, site) in enumerate(zip(digests, config.places, strict=True)):
-        progress("evaluating", index, len(digests))
-        sae = open_saelens(folder_of(run.workspace, digest)).requires_grad_(False)
-        calibration = evidence.calibration[:, index]
-        metrics = describe(sae.encode, sae.decode, held, site=index, calibration=calibration)
-        pca = fit_pca(calibration, int(metrics["pca_components"]))
-        forms = {"dictionary": sae, "pca": pca, "ablated": lambda x, mean=pca.mean: mean.expand_as(x)}
-        spliced = sample(evidence.heldout, SPLICED, config.seed)
-        limit = evidence.scales.limit[index]
-        metrics |= flat_recovered(recovered(evidence.subject, spliced, site, forms=forms, limit=limit))
-        metrics |= _provenance(config, evidence, spliced, sae)
-        rows.append(_row(run, config, digest, str(site), evidence.subject.digest, metrics))
-    progress("evaluating", len(digests), len(digests))
+    saes = {site: open_saelens(folder_of(run.workspace, d)) for site, d in zip(config.places, digests, strict=True)}
+    spliced = sample(evidence.heldout, SPLICED, config.seed)
+    metrics = {site: _describe(sae, held, evidence, index) for index, (site, sae) in enumerate(saes.items())}
+    forms = {site: _forms(sae, evidence, index, metrics[site]) for index, (site, sae) in enumerate(saes.items())}
+    shares = recovered(evidence.subject, spliced, forms, progress)
+    rows = [
+        _row(run, config, digest, str(site), evidence.subject.digest,
+             metrics[site] | flat_recovered(shares[site]) | _provenance(config, evidence, spliced, saes[site]))
+        for site, digest in zip(config.places, digests, strict=True)
+    ]  # fmt: skip
     _register(run, rows)
     return digests
+
+
+@torch.no_grad()
+def _describe(sae: Any, held: Held, evidence: Evidence, index: int) -> dict[str, float]:
+    return describe(sae.encode, sae.decode, held, site=index, calibration=evidence.calibration[:, index])
+
+
+def _forms(sae: Any, evidence: Evidence, index: int, metrics: dict[str, float]) -> Forms:
+    """What is spliced in at one site: the dictionary, a PCA of as many components as its L0, and the mean."""
+    pca = fit_pca(evidence.calibration[:, index], int(metrics["pca_components"]))
+    mean = pca.mean
+    forms = {"dictionary": sae, "pca": pca, "ablated": lambda x: mean.expand_as(x)}
+    return Forms(forms, evidence.scales.limit[index])
 
 
 def _save(run: Run, config: TrainConfig, learner: Learner, evidence: Evidence, site: int) -> str:

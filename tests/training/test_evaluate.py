@@ -10,7 +10,7 @@ from data.errors import Mistake
 from data.models import Subject
 from data.texts import Blocks, Document, blocks
 from data.words import Site
-from training.evaluate import describe, fit_pca, hold, ratio, recovered, sample
+from training.evaluate import Forms, describe, fit_pca, hold, ratio, recovered, sample
 
 SITE = Site(0)
 NO_LIMIT = torch.tensor([1e9])
@@ -70,7 +70,7 @@ def test_metrics_equal_a_loop_over_tokens(subject: Subject, text: Blocks) -> Non
 def test_nothing_changed_recovers_all_and_the_mean_nothing(subject: Subject, text: Blocks) -> None:
     mean = torch.randn(32)
     forms = {"same": lambda x: x, "again": lambda x: mean.expand_as(x), "ablated": lambda x: mean.expand_as(x)}
-    found = recovered(subject, text, SITE, forms=forms, limit=NO_LIMIT[0])
+    found = recovered(subject, text, {SITE: Forms(forms, NO_LIMIT[0])})[SITE]
     assert found["same"].value == pytest.approx(1, abs=1e-5)
     assert found["again"].value == 0
 
@@ -79,7 +79,9 @@ def test_nothing_changed_recovers_all_and_the_mean_nothing(subject: Subject, tex
 def test_recovered_equals_splicing_by_hand(kind: str, subject: Subject, text: Blocks) -> None:
     site = Site(0, kind)
     forms = {"half": lambda x: 0.5 * x, "ablated": lambda x: torch.zeros_like(x)}
-    found = recovered(subject, text, site, forms=forms, limit=NO_LIMIT[0])["half"].value
+    other = Site(1)  # beside another site, whose forms must not get in the way
+    both = {site: Forms(forms, NO_LIMIT[0]), other: Forms(forms, NO_LIMIT[0])}
+    found = recovered(subject, text, both)[site]["half"].value
     total = {}
     for factor in (1.0, 0.5, 0.0):
         total[factor] = sum(_by_hand(subject, text, row, site, factor) for row in range(len(text)))
