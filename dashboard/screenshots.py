@@ -94,7 +94,7 @@ def take(workspace: Workspace, folder: Path, *, whole: bool = False) -> list[Pat
             page = browser.new_context(viewport=SIZE, color_scheme=theme).new_page()  # pyright: ignore
             for name, view in views(workspace).items():
                 page.goto(address + view)
-                page.wait_for_selector(".lw-head")
+                page.wait_for_selector(".lw-head, .lw-mistake")
                 page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')")
                 page.wait_for_timeout(700)  # until the components have drawn themselves
                 made.append(folder / f"{name}-{theme}.png")

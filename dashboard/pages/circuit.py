@@ -44,8 +44,8 @@ def render() -> None:
         )
         return
     selected = _selected(nodes)
-    size = _size(len(nodes))
-    shown = [n for i, n in enumerate(nodes) if i < size or n["kind"] == "logit" or n["node"] == selected]
+    size = _size(sum(1 for n in nodes if n["kind"] != "logit"))
+    shown = [n for n in nodes if n["rank"] <= size or n["kind"] == "logit" or n["node"] == selected]
     _graph_and_node(circuit, nodes, shown, edges, selected)
     _tables(circuit, shown, edges, selected)
     _evidence(circuit, nodes, selected, size)
@@ -194,7 +194,7 @@ def _tables(
     edges: Sequence[Mapping[str, Any]],
     selected: str | None,
 ) -> None:
-    left, right = st.columns([1.22, 1], gap="medium")
+    left, right = st.columns([1.45, 1], gap="medium")
     with left:
         bits.section("Nodes", f"the {len(shown)} shown, with 95 % intervals over pairs")
         _nodes(circuit, shown, selected)
@@ -241,17 +241,20 @@ def _edges(circuit: Mapping[str, Any], edges: Sequence[Mapping[str, Any]]) -> No
         return
     top = abs(edges[0]["effect"])
     columns = [
-        Column("From", "mono line"),
-        Column("To", "mono line"),
+        Column("From", "mono clip"),
+        Column("To", "mono clip"),
         Column("Effect", "num"),
         Column("Interval", "num"),
     ]
     rows = [
-        row([e["source"], e["target"], effect(e["effect"], top), cell(graph.bracket(e), tone="quiet")], e["source"])
-        for e in edges
+        row([*_ends(e), effect(e["effect"], top), cell(graph.bracket(e), tone="quiet")], e["source"]) for e in edges
     ]
     options = Options("Edges", height=380, csv=f"edges-{circuit['circuit']}.csv")
     table("edges", columns, rows=rows, options=options, pick=pick)
+
+
+def _ends(edge: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [cell(edge[end], title=edge[end]) for end in ("source", "target")]
 
 
 def _evidence(circuit: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]], selected: str | None, size: int) -> None:
@@ -262,7 +265,7 @@ def _evidence(circuit: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]], se
         )
         found = source.ask(queries.evaluations, circuit["circuit"])
         if found:
-            plot.curve("curve", found, size=size, most=len(nodes), choose=choose)
+            plot.curve("curve", found, size=size, most=len(nodes) - 1, choose=choose)
             st.html(CURVE_LEGEND)
         else:
             bits.gap("This circuit has not been evaluated.", steps.command(source.workspace(), "circuit agreement"))

@@ -141,7 +141,7 @@ def _tokens(statistics: Mapping[str, Any]) -> None:
     else:
         bits.gap("No logits are recorded for this feature.")
     bits.section("Lift", "tokens it fires on more often than chance: how many times more, and how often")
-    lift = [(tokens.readable(t), f"×{bits.number(by, 1)} · {count:,}") for t, by, count in statistics.get("lift") or []]
+    lift = [(tokens.named(t), f"×{bits.number(by, 1)} · {count:,}") for t, by, count in statistics.get("lift") or []]
     if lift:
         st.html(bits.chips(lift))
     else:
@@ -154,7 +154,7 @@ def _logits(pairs: Sequence[Sequence[Any]], top: float, kind: str) -> str:
 
 def _logit(token: str, value: float, top: float) -> str:
     width = f"{100 * abs(value) / top:.0f}%"
-    text, said = bits.escape(tokens.readable(token)), bits.signed(value, 2)
+    text, said = bits.escape(tokens.named(token)), bits.signed(value, 2)
     return f'<div class="lw-logit"><i style="width:{width}"></i><code>{text}</code><span>{said}</span></div>'
 
 
@@ -193,19 +193,14 @@ def _scores(number: int, scores: Sequence[Mapping[str, Any]]) -> None:
         Column("n", "num", "windows judged"),
     ]
     table(f"scores_{number}", columns, rows=[_score(s) for s in scores], options=Options("Scores", sort=False))
+    for score in scores:
+        if score["error"]:
+            bits.gap(f"{score['scorer']} has no score: {tokens.readable(score['error'], 240)}")
 
 
 def _score(score: Mapping[str, Any]) -> dict[str, Any]:
     if score["error"]:
-        return row(
-            [
-                score["scorer"],
-                cell(f"failed: {tokens.readable(score['error'], 120)}", tone="grey"),
-                "",
-                "",
-                score["trials"],
-            ]
-        )
+        return row([score["scorer"], cell("failed", tone="grey"), "", "", score["trials"]])
     bare = score["control"] is None
     value = cell(bits.interval(score), **({"tone": "grey", "title": "no control was scored"} if bare else {}))
     gained = cell("no control", tone="grey") if bare else effect(score["difference"], digits=2)

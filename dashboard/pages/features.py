@@ -47,8 +47,8 @@ def render() -> None:
     total = found[0]["total"] if found else 0
     _list(found, total, page)
     if total > PAGE:
-        st.session_state["shown_page"] = page
-        st.pagination(math.ceil(total / PAGE), key="shown_page", on_change=_turn)
+        key = f"turn_from_{page}"  # a key of its own, so that what the address says is never an older choice
+        st.pagination(math.ceil(total / PAGE), default=page, key=key, on_change=_turn, args=(key,))
 
 
 def _page() -> int:
@@ -59,8 +59,8 @@ def _page() -> int:
     return int(text)
 
 
-def _turn() -> None:
-    st.query_params["page"] = str(st.session_state["shown_page"])
+def _turn(key: str) -> None:
+    st.query_params["page"] = str(st.session_state[key])
 
 
 def _first() -> None:

@@ -55,7 +55,8 @@ def _meaning(chosen: Row) -> None:
         return
     feature = Feature(chosen["dictionary"], chosen["latent"])
     if chosen["text"]:
-        score = f"score {bits.number(chosen['score'], 2)}, swapped {bits.number(chosen['control'], 2)}"
+        both = f"score {bits.number(chosen['score'], 2)}, swapped {bits.number(chosen['control'], 2)}"
+        score = "not scored" if chosen["score"] is None else both
         said = f"<p>{bits.escape(tokens.readable(chosen['text'], 400))}</p><small>{bits.escape(score)}</small>"
         st.html(f'<div class="lw-explanation">{said}</div>')
     else:

@@ -29,6 +29,11 @@ def readable(token: str, longest: int = LONGEST) -> str:
     return shown + ("…" if len(token) > longest else "")
 
 
+def named(token: str) -> str:
+    """A token on its own, in a list: spaces alone become visible too."""
+    return "␣" * len(token) if token and not token.strip(" ") else readable(token)
+
+
 def _visible(character: str) -> str:
     if character in _SIGNS:
         return _SIGNS[character]

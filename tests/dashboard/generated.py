@@ -233,13 +233,13 @@ def _nodes(names: dict[str, str], chance: random.Random) -> list[dict[str, Any]]
             places += [(Node(site, "latent", latent, position), 1.0) for latent in range(19)]
     scored = [(node, chance.gauss(0, 0.3) * weight * math.exp(-0.3 * (node.latent or 0))) for node, weight in places]
     scored.sort(key=lambda pair: -abs(pair[1]))
-    rows = [_node(node, effect, names, rank) for rank, (node, effect) in enumerate(scored, start=2)]
+    rows = [_node(node, effect, names, rank) for rank, (node, effect) in enumerate(scored, start=1)]
     metric = Node(None, "logit", None, len(POSITIONS) - 1)
-    return [_node(metric, 4.62, names, 1), *rows]
+    return [_node(metric, 4.62, names, 0), *rows]
 
 
 def _node(node: Node, effect: float, names: dict[str, str], rank: int) -> dict[str, Any]:
-    verified = rank <= 60
+    verified = rank < 60
     return {
         "circuit": CIRCUIT, "node": str(node), "site": str(node.site) if node.site else None,
         "layer": node.site.layer if node.site else 12, "kind": node.kind,

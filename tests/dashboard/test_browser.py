@@ -151,7 +151,7 @@ def test_the_slider_on_the_curve_writes_the_size(page: Page, address: str) -> No
     slider.focus()
     page.keyboard.press("Home")
     page.wait_for_function("new URLSearchParams(location.search).get('size') === '5'")
-    page.get_by_text("the 5 shown").wait_for()
+    page.get_by_text("the 6 shown").wait_for()
 
 
 def test_an_edge_walks_the_graph(page: Page, address: str, made: Made) -> None:

@@ -155,6 +155,16 @@ def test_feature_lists_the_windows_a_scorer_judged(made: Made, show: Show) -> No
     assert shown.html.count("lw-wrong") == 4  # two for each of the two scorers
 
 
+def test_a_failed_score_says_why(made: Made, show: Show) -> None:
+    with made.workspace.read() as db:
+        sql = "select dictionary, latent from scores s join explanations using (explanation) where s.error is not null"
+        dictionary, latent = db.execute(sql + " order by 1, 2 limit 1").fetchall()[0]
+    shown = show(made.workspace.folder, "feature", feature=f"{dictionary}/{latent}")
+    assert "surprisal has no score: only one document holds the feature" in shown.html
+    rows = {row["cells"][0]: row["cells"] for row in shown.components["scores_0"]["rows"]}
+    assert rows["surprisal"][1] == {"text": "failed", "tone": "grey"}
+
+
 def test_feature_links_to_its_nodes(made: Made, show: Show) -> None:
     shown = show(made.workspace.folder, "feature", feature=f"{made.dictionaries['resid_post:5']}/0")
     queries = [row["cells"][0]["query"] for row in shown.components["feature_places"]["rows"]]
@@ -182,8 +192,8 @@ def test_a_wrong_feature_is_a_sentence_with_a_way_on(name: str, sentence: str, m
 
 def test_circuit_shows_the_most_important_nodes_and_their_edges(made: Made, show: Show) -> None:
     graph = show(made.workspace.folder, "circuit", size="40").components["graph"]
-    assert len(graph["nodes"]) == 40
-    assert all(len({edge[0], edge[1]}) == 2 and max(edge[:2]) < 40 for edge in graph["edges"])
+    assert len(graph["nodes"]) == 41  # and the metric's own
+    assert all(len({edge[0], edge[1]}) == 2 and max(edge[:2]) < 41 for edge in graph["edges"])
     assert [row["name"] for row in graph["rows"]] == ["logits", "resid_post:10", "resid_post:5"]
 
 
@@ -224,7 +234,7 @@ def test_the_curve_has_intervals_a_control_and_the_slider(made: Made, show: Show
     ("query", "sentence"),
     [
         ({"circuit": "c1rcu1t000000002"}, "Did you mean 'c1rcu1t000000001'?"),
-        ({"size": "many"}, "size = 'many' in the address is not a number of nodes; it should be 1 to 201"),
+        ({"size": "many"}, "size = 'many' in the address is not a number of nodes; it should be 1 to 200"),
         ({"node": "resid_post:5/latent:99@2"}, "There is no node in this circuit 'resid_post:5/latent:99@2'"),
     ],
 )

@@ -34,6 +34,10 @@ def test_a_token_is_readable(token: str, text: str) -> None:
     assert tokens.readable(token) == text
 
 
+def test_a_token_of_spaces_is_visible_in_a_list() -> None:
+    assert [tokens.named(t) for t in ("  ", " a", "", "\n")] == ["␣␣", " a", "∅", "↵"]
+
+
 def test_a_huge_token_is_cut() -> None:
     assert len(tokens.readable(HUGE)) == tokens.LONGEST + 1
 
