@@ -253,7 +253,11 @@ def places(workspace: Workspace, wanted: Feature) -> list[Row]:
 
 
 def circuits(workspace: Workspace) -> list[Row]:
-    """Circuits, newest first, with how many nodes and edges each has and how many nodes are verified."""
+    """Circuits, newest first, with how many nodes and edges each has and how many nodes are verified.
+
+    `quoted` is the faithfulness at `quoted_size`, the size at which it stands furthest above random nodes (a size at
+    which everything is kept says nothing).
+    """
     return rows(
         workspace,
         """select c.*, r.started, coalesce(n.nodes, 0) as nodes, coalesce(n.verified, 0) as verified,
@@ -264,7 +268,7 @@ def circuits(workspace: Workspace) -> list[Row]:
                using (circuit)
            left join (select circuit, count(*) as edges from edges group by 1) e using (circuit)
            left join (select * from evaluations where kind = 'faithfulness' and mask = 'nodes'
-                      qualify row_number() over (partition by circuit order by abs(size - 500), size) = 1) b
+                      qualify row_number() over (partition by circuit order by value - control desc, size) = 1) b
                using (circuit)
            order by r.started desc nulls last, c.circuit""",
     )

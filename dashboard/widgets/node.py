@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import evidence, source
-from dashboard.widgets import bits, tokens
+from dashboard.widgets import bits, graph, tokens
 from dashboard.widgets.table import Column, Options, cell, effect, row, table
 from data import queries
 from data.words import Feature
@@ -26,10 +26,10 @@ def detail(
     bits.section(chosen["node"], f"rank {chosen['rank']} · {chosen['role']}")
     total = (circuit["summary"] or {}).get("total_effect")
     share = bits.percent(chosen["effect"] / total) if total else "—"
-    exact = bits.interval(chosen, "verified", 3)
+    exact = graph.bracket(chosen, "verified") or "no interval"
     bits.figures(
         [
-            ("Estimated effect", bits.signed(chosen["effect"]), bits.interval(chosen, "effect", 3)),
+            ("Estimated effect", bits.signed(chosen["effect"]), graph.bracket(chosen)),
             (
                 "Exact effect",
                 bits.signed(chosen["verified"]),

@@ -134,3 +134,12 @@ def test_queries_leave_the_file_free(made: Made, tmp_path: Path) -> None:
     queries.counts(workspace)
     with Workspace(workspace.folder, patience=0.1).write() as db:
         db.execute("select 1")
+
+
+def test_the_faithfulness_quoted_is_furthest_above_random_nodes(made: Made) -> None:
+    [circuit] = queries.circuits(made.workspace)
+    assert (circuit["quoted_size"], circuit["quoted_control"]) == (200, 0.02)
+    with made.workspace.read() as db:
+        sql = "select max(value - control) from evaluations where kind = 'faithfulness'"
+        [(most,)] = db.execute(sql).fetchall()
+    assert circuit["quoted"] - circuit["quoted_control"] == pytest.approx(most)
