@@ -59,13 +59,13 @@ def _number(metrics: dict[str, Any], name: str, interval: bool = True) -> str:
 def _circuit(console: Console, workspace: Workspace) -> None:
     rows = _ask(
         workspace,
-        "select circuit, task, method, pairs, calibration, selfcheck, summary from circuits join runs using (run) "
+        "select circuit, task, method, pairs, calibration, selfcheck, c.summary from circuits c join runs using (run) "
         "order by started desc limit 1",
     )
     if not rows:
         return
     identity, task, method, pairs, *records = rows[0]
-    calibration, check, summary = (json.loads(text) for text in (*records[:2], rows[0][6]))
+    calibration, check, summary = (json.loads(text) for text in records)
     verified = _ask(workspace, "select count(*), count(verified) from nodes where circuit = ?", identity)[0]
     edges = _ask(workspace, "select count(*) from edges where circuit = ?", identity)[0][0]
     console.print(

@@ -79,7 +79,8 @@ def finish(
     digests = [_save(run, config, learner, evidence, site) for site, learner in enumerate(learners)]
     chosen = sample(evidence.heldout, DESCRIBED, config.seed)
     held = hold(evidence.subject, chosen, config.places, evidence.scales.limit, progress)
-    saes = {site: open_saelens(folder_of(run.workspace, d)) for site, d in zip(config.places, digests, strict=True)}
+    folders = [folder_of(run.workspace, digest) for digest in digests]
+    saes = {s: open_saelens(f).requires_grad_(False) for s, f in zip(config.places, folders, strict=True)}
     spliced = sample(evidence.heldout, SPLICED, config.seed)
     metrics = {site: _describe(sae, held, evidence, index) for index, (site, sae) in enumerate(saes.items())}
     forms = {site: _forms(sae, evidence, index, metrics[site]) for index, (site, sae) in enumerate(saes.items())}
