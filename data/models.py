@@ -82,6 +82,7 @@ class Subject:
         folder = locate(name)
         model, tokenizer = _load(folder, dtype)
         model.to(device).eval().requires_grad_(False)
+        model.get_output_embeddings().register_forward_pre_hook(_contiguous)
         modules = _module_paths(folder, model)
         blocks = list(model.get_submodule(modules["blocks"]))
         content = digest_files([folder / "config.json", *sorted(folder.glob("*.safetensors"))])
@@ -202,6 +203,12 @@ class Subject:
         with torch.no_grad(), handle:
             self.run(torch.zeros(1, 1, dtype=torch.long), stop=Site(0))
         return kinds[0]
+
+
+def _contiguous(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The last token's states alone are a strided view, for which torch multiplies with a copy of the unembedding per
+    row: four fifths of a short pass. A contiguous copy of them is multiplied once."""
+    return (args[0].contiguous(), *args[1:])
 
 
 def _pass(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
