@@ -38,9 +38,10 @@ class Evaluation:
 
 
 def sizes(limit: int) -> list[int]:
-    """Circuit sizes of the curve: 1, 2, 5, 10, 20, 50, ... up to `limit`, which is always among them."""
+    """Circuit sizes of the curve: 1, 2, 5, 10, 20, 50, ... up to `limit`, which is always among them, over two decades
+    or so: the first hundredth of a circuit says little."""
     steps = [base * 10**power for power in range(6) for base in (1, 2, 5)]
-    return [*(s for s in steps if s < limit), limit]
+    return [*(s for s in steps if limit / 100 <= s < limit), limit]
 
 
 def curve(

@@ -148,15 +148,23 @@ def empty_masks(problem: Problem) -> dict[Site, Mask]:
 
 @torch.no_grad()
 def ablated(problem: Problem, masks: Mapping[Site, Mask]) -> Float[Tensor, " batch"]:
-    """The metric of each pair's clean prompt with every node outside `masks` at its counterfactual value."""
+    """The metric of each pair's clean prompt with every node outside `masks` at its counterfactual value.
+
+    A pass begins at the first site, whose stream is the clean one whatever the masks.
+    """
+    first, *rest = problem.sites
     scores: list[Tensor] = []
     for start in range(0, len(problem), problem.batch):
         piece = problem.rows(start, start + problem.batch)
-        edits: dict[Site, Edit] = {
+        edit: dict[Site, Edit] = {
             site: functools.partial(_ablate, problem.dictionaries[site], masks[site], problem.states[site], start)
             for site in problem.sites
         }
-        scores.append(piece.metric(_logits(piece, edits)))
+        begin = edit[first](problem.states[first].x[start : start + problem.batch])
+        assert begin is not None
+        logits = piece.model.run(piece.clean, start=(first, begin), edits={s: edit[s] for s in rest}, last_only=True)
+        assert logits is not None
+        scores.append(piece.metric(logits))
     return torch.cat(scores)
 
 

@@ -255,8 +255,8 @@ def places(workspace: Workspace, wanted: Feature) -> list[Row]:
 def circuits(workspace: Workspace) -> list[Row]:
     """Circuits, newest first, with how many nodes and edges each has and how many nodes are verified.
 
-    `quoted` is the faithfulness at `quoted_size`, the size at which it stands furthest above random nodes (a size at
-    which everything is kept says nothing).
+    `quoted` is the faithfulness at `quoted_size`, the size of the circuit itself (the evaluated size nearest to it):
+    a size picked by its value would flatter.
     """
     return rows(
         workspace,
@@ -264,11 +264,13 @@ def circuits(workspace: Workspace) -> list[Row]:
                   coalesce(e.edges, 0) as edges, b.size as quoted_size, b.value as quoted, b.lower as quoted_lower,
                   b.upper as quoted_upper, b.control as quoted_control
            from circuits c left join runs r using (run)
-           left join (select circuit, count(*) as nodes, count(verified) as verified from nodes group by 1) n
-               using (circuit)
+           left join (select circuit, count(*) as nodes, count(verified) as verified from nodes
+                      where kind <> 'logit' group by 1) n using (circuit)
            left join (select circuit, count(*) as edges from edges group by 1) e using (circuit)
-           left join (select * from evaluations where kind = 'faithfulness' and mask = 'nodes'
-                      qualify row_number() over (partition by circuit order by value - control desc, size) = 1) b
+           left join (select v.* from evaluations v
+                      join (select circuit, count(*) as kept from nodes where kind <> 'logit' group by 1) k using (circuit)
+                      where v.kind = 'faithfulness' and v.mask = 'nodes'
+                      qualify row_number() over (partition by v.circuit order by abs(v.size - k.kept), v.size) = 1) b
                using (circuit)
            order by r.started desc nulls last, c.circuit""",
     )

@@ -90,7 +90,7 @@ def _circuits(circuits: Sequence[Mapping[str, Any]]) -> None:
         Column("Nodes", "num"),
         Column("Verified", "num", "nodes whose effect was measured by exact patching"),
         Column("Edges", "num"),
-        Column("At", "num", "the size at which faithfulness stands furthest above random nodes"),
+        Column("At", "num", "the size at which faithfulness is measured: the circuit's own"),
         Column("Faithfulness", "num"),
         Column("Random nodes", "num", "the same for random nodes, as many at each site"),
         Column("Estimate against exact", "num", "Pearson correlation over verified nodes"),
