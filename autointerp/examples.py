@@ -29,7 +29,7 @@ from autointerp.shards import Files
 from data.errors import Mistake
 from data.store import Workspace
 
-LENGTHS = (32, 16, 8)
+LENGTHS = (12, 6)
 """Tokens in a window: the longest at which a latent has enough silent ones."""
 STRATA = 5
 FEWEST = 4

@@ -4,7 +4,8 @@
    `score` by the digest of its text, so windows that explain and windows that score never share one.
 2. Chunk by chunk of documents, one forward pass that stops at the deepest site feeds all dictionaries. The model may
    compute in bf16 (three to four times faster where the processor can; activations then differ by about 1 % and
-   latents close to their threshold may flip); dictionaries encode in fp32 always. Prefix positions are left out.
+   latents close to their threshold may flip); dictionaries encode in fp32 always. Prefix positions are left out, and
+   so are activations at massive tokens, on which the dictionary was not trained.
 3. Each chunk's non-zero activations are written at once, so memory does not grow with the harvest (`shards.py`);
    a run that is killed keeps its chunks, and the next one goes on from them.
 4. The chunks are merged into sorted parts and each latent's statistics become its row in `features`.
@@ -247,7 +248,9 @@ def _read(subject: Subject, part: Blocks, sites: list[Site]) -> dict[Site, Tenso
 
 @torch.no_grad()
 def _encode(dictionary: Dictionary, values: Tensor, part: Blocks) -> Activations:
-    active = dictionary.encode(values).T.contiguous()
+    """All activations of a batch, without those at massive tokens."""
+    ordinary = values.norm(dim=-1) <= dictionary.massive_norm
+    active = (dictionary.encode(values) * ordinary[:, None]).T.contiguous()
     latent, row = active.nonzero(as_tuple=True)
     real = _real(part)
     block, place = real.nonzero()

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import warnings
@@ -63,6 +64,12 @@ class Dictionary:
     def b_dec(self) -> Float[Tensor, " d_model"]:
         """What is reconstructed when no latent is active."""
         return self.sae.b_dec.detach()
+
+    @property
+    def massive_norm(self) -> float:
+        """The norm beyond which a token is massive and was left out of training; infinite when it was not measured."""
+        metadata = getattr(getattr(self.sae, "cfg", None), "metadata", None)
+        return float(getattr(metadata, "massive_norm", None) or math.inf)
 
 
 def save(workspace: Workspace, sae: Any, metadata: Mapping[str, Any]) -> str:

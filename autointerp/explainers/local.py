@@ -5,7 +5,8 @@
 2. The `FINALISTS` that do best when simply run as rules (does the window contain these words?) go on.
 3. Each of them is judged as the `surprisal` scorer would judge it, but on windows of the `explain` half: the AUROC, over
    active and silent windows, of how much the candidate raises the text's probability (`likelihood.py`).
-4. The best is the explanation; all candidates and their AUROCs are kept in the details.
+4. The best by the mean of that AUROC and the rule's is the explanation: two noisy judges of a few windows err less than
+   one. All finalists and both AUROCs are kept in the details.
 
 A model of this size cannot write an explanation (it repeats its examples), but it can tell which of two fits better.
 """
@@ -13,6 +14,7 @@ A model of this size cannot write an explanation (it repeats its examples), but 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -44,21 +46,37 @@ def _explain(case: Case, tools: Tools) -> Explained:
     found = [c for c in [*candidates(case.reader, case.feature.latent), promoted(case)] if c]
     if not found:
         return Explained(case.feature, error="nothing stands out: no word, kind of word or place fits where it fires")
-    found = finalists(found, windows)
-    gains = tools.likelihood.gains([c.text for c in found], [w.text for w in windows])
-    ranked = rank(found, gains, np.array([w.active for w in windows]))
-    details = {"candidates": [c.record() | {"auroc": round(a, 4)} for c, a in ranked]}
-    return Explained(case.feature, text=ranked[0][0].text, details=details | {"shown": [w.record() for w in shown]})
-
-
-def finalists(found: Sequence[Candidate], windows: Sequence[Window]) -> list[Candidate]:
-    """The `FINALISTS` whose words, counted in each window, tell active from silent best; see `WORDLESS`."""
     truth = np.array([w.active for w in windows])
-    counts = {c: np.array([contains(c, w.text) for w in windows], dtype=float) for c in found}
-    return sorted(found, key=lambda c: -(auroc(counts[c], truth) if c.words else WORDLESS))[:FINALISTS]
+    found = finalists(found, windows, truth)
+    gains = tools.likelihood.gains([c.text for c, _ in found], [w.text for w in windows])
+    ranked = rank(found, gains, truth)
+    details = {"candidates": [r.candidate.record() | {"auroc": round(r.surprisal, 4), "rule": r.rule} for r in ranked]}
+    text = ranked[0].candidate.text
+    return Explained(case.feature, text=text, details=details | {"shown": [w.record() for w in shown]})
 
 
-def rank(found: Sequence[Candidate], gains: np.ndarray, truth: np.ndarray) -> list[tuple[Candidate, float]]:
-    """Candidates with the AUROC of their gains [candidates, windows], best first; ties go to the earlier one."""
-    scored = [(candidate, auroc(gain, truth)) for candidate, gain in zip(found, gains, strict=True)]
-    return sorted(scored, key=lambda pair: -pair[1])
+@dataclass(frozen=True)
+class Ranked:
+    """A candidate with its AUROCs on `explain` windows: as a rule, and by the gain in the text's probability."""
+
+    candidate: Candidate
+    rule: float
+    surprisal: float
+
+
+def finalists(
+    found: Sequence[Candidate], windows: Sequence[Window], truth: np.ndarray
+) -> list[tuple[Candidate, float]]:
+    """The `FINALISTS` whose words, counted in each window, tell active from silent best, with that AUROC."""
+    judged = [(c, _as_rule(c, windows, truth) if c.words else WORDLESS) for c in found]
+    return sorted(judged, key=lambda pair: -pair[1])[:FINALISTS]
+
+
+def _as_rule(candidate: Candidate, windows: Sequence[Window], truth: np.ndarray) -> float:
+    return round(float(auroc(np.array([contains(candidate, w.text) for w in windows], dtype=float), truth)), 4)
+
+
+def rank(found: Sequence[tuple[Candidate, float]], gains: np.ndarray, truth: np.ndarray) -> list[Ranked]:
+    """Finalists, best first by the mean of both AUROCs (gains are [candidates, windows]); ties go to the earlier one."""
+    scored = [Ranked(c, rule, float(auroc(gain, truth))) for (c, rule), gain in zip(found, gains, strict=True)]
+    return sorted(scored, key=lambda r: -(r.rule + r.surprisal))

@@ -83,6 +83,7 @@ def brute_force(subject: Subject, dictionary: Dictionary, text: str, context: in
             block = [*subject.prefix, *ids[start : start + room_for]]
             value = subject.read(torch.tensor([block]), [dictionary.site])[dictionary.site][0, len(subject.prefix) :]
             active = dictionary.encode(value)
+            active[value.norm(dim=-1) > dictionary.massive_norm] = 0
             for position, latent in active.nonzero().tolist():
                 found[latent, document.number, start + position] = float(active[position, latent])
     return found
@@ -101,6 +102,27 @@ def test_equals_brute_force_sorted_without_duplicates(
         assert set(keys) == set(expected)
         # fp32, but batches and padding change the order of summation: 1e-4 of values of order 1 to 10.
         np.testing.assert_allclose(table.column("value").to_numpy(), [expected[k] for k in keys], rtol=1e-4, atol=1e-4)
+
+
+def test_massive_tokens_are_left_out(
+    workspace: Workspace,
+    subject: Subject,
+    dictionaries: dict[str, Dictionary],
+    config: HarvestConfig,
+    text: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A dictionary was not trained on them, and its largest activations would be all theirs."""
+    name, dictionary = next(iter(dictionaries.items()))
+    whole = brute_force(subject, dictionary, text, config.context)
+    ids = [[*subject.prefix, *subject.tokenize(d.text)[:20]] for d in documents(text, split="heldout")][:1]
+    norms = subject.read(torch.tensor(ids), [dictionary.site])[dictionary.site][0, 1:].norm(dim=-1)
+    monkeypatch.setattr(Dictionary, "massive_norm", float(norms.median()))
+    made = room.harvest(workspace, config)
+    table = read(workspace, made.harvest, name)
+    keys = set(zip(*(table.column(c).to_pylist() for c in ("latent", "document", "position")), strict=True))
+    assert keys == set(brute_force(subject, dictionary, text, config.context))
+    assert 0 < len(keys) < len(whole)
 
 
 def test_statistics_are_those_of_the_activations(

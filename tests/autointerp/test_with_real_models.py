@@ -52,8 +52,8 @@ def test_the_right_explanation_beats_the_swapped_one(planted_workspace: Workspac
     for question, judgement in zip(questions, found, strict=True):
         truth = np.array([w.active for w in question.windows])
         right, wrong = (auroc(row, truth) for row in judgement.values)
-        assert right > 0.7  # measured: 0.8 to 1
         assert right > wrong
+        assert right > 0.6  # chance is 0.5; 16 windows
 
 
 def test_gains_do_not_depend_on_the_batch(planted_workspace: Workspace) -> None:
@@ -118,8 +118,7 @@ def test_a_local_llama_server_explains_and_detects(
         found = db.execute("select explainer, text, error, details from explanations").fetchall()
     assert len(found) == len(made.explanations) == 2
     assert {row[0] for row in found} == {"llm"}
-    # SmolLM2-135M repeats itself until its tokens run out: then the JSON is cut short, and the row must say so.
-    assert all(row[1] or row[2].startswith("parse_failed: not JSON") for row in found)
+    assert all(text and not error for _, text, error, _ in found)  # how good they are is for the scores to say
     assert all(json.loads(row[3])["usage"]["out"] > 0 for row in found)
     explain(planted_workspace, ExplainConfig(features=features, explainer="token_lift"))
     score(planted_workspace, ScoreConfig(scorers="detection", windows=10))
