@@ -16,6 +16,7 @@ rare raises `TooFew`, which callers store as the error of a row.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -227,10 +228,8 @@ def judged(reader: Reader, latent: int, half: str, count: int, seed: int) -> lis
         if len(active) < FEWEST:
             raise TooFew(_too_rare(firings, len(active), half))
         if len(silent) >= count // 2:
-            positive = _stratified(active[np.argsort(strength[active], kind="stable")], count // 2, draw)
-            chosen = [*positive, *draw.choice(silent, count // 2, replace=False).tolist()]
-            windows = [reader.window(int(tiles.document[t]), int(tiles.start[t]), length, firings) for t in chosen]
-            found = list(distinct(windows))
+            order = [_stratified(active[np.argsort(strength[active], kind="stable")], draw), draw.permutation(silent)]
+            found = _different(reader, tiles, order, count // 2, length=length, firings=firings)
             return [found[i] for i in draw.permutation(len(found))]
     raise TooFew(f"too dense: fewer than {count // 2} windows of {LENGTHS[-1]} tokens in the {half} half are silent")
 
@@ -277,8 +276,25 @@ def _strength(tiles: Tiles, firings: Firings, length: int) -> np.ndarray:
     return strength
 
 
-def _stratified(ordered: Sequence[int] | np.ndarray, count: int, draw: np.random.Generator) -> list[int]:
-    """`count` of `ordered`, equally from each of its `STRATA` equal-count strata as far as they go."""
+def _different(
+    reader: Reader,
+    tiles: Tiles,
+    orders: Sequence[Sequence[int] | np.ndarray],
+    count: int,
+    *,
+    length: int,
+    firings: Firings,
+) -> list[Window]:
+    """The first `count` tiles of each of `orders` as windows, passing over those whose tokens were seen before."""
+    found: list[Window] = []
+    for order in orders:
+        seen = {window.ids for window in found}
+        windows = (reader.window(int(tiles.document[t]), int(tiles.start[t]), length, firings) for t in order)
+        found += itertools.islice((w for w in distinct(windows) if w.ids not in seen), count)
+    return found
+
+
+def _stratified(ordered: Sequence[int] | np.ndarray, draw: np.random.Generator) -> list[int]:
+    """`ordered`, so that however many are taken, they come equally from each of its `STRATA` equal-count strata."""
     strata = [draw.permutation(s).tolist() for s in np.array_split(np.asarray(ordered), STRATA)]
-    turns = [s[i] for i in range(max(map(len, strata))) for s in reversed(strata) if i < len(s)]
-    return turns[:count]
+    return [s[i] for i in range(max(map(len, strata))) for s in reversed(strata) if i < len(s)]

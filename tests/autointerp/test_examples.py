@@ -72,7 +72,7 @@ def test_dead_rare_and_dense_latents_say_so(reader: Reader) -> None:
         shown(reader, 3, 16, 0)
     with pytest.raises(TooFew, match=rf"^too rare: 2 firings .* the score half; {FEWEST} are needed$"):
         judged(reader, 4, "score", 40, 0)
-    with pytest.raises(TooFew, match=r"^too dense: fewer than 20 windows of 8 tokens in the score half are silent$"):
+    with pytest.raises(TooFew, match=r"^too dense: fewer than 20 windows of 6 tokens in the score half are silent$"):
         judged(reader, 5, "score", 40, 0)
 
 
