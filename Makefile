@@ -27,7 +27,7 @@ check: $(VENV)/.installed-test
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not real and not browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not real and not browser" -n 2 --dist loadfile
 
 real: $(VENV)/.installed-test $(VENV)/.browser
 	$(BIN)/python -m pytest -m "real or browser"

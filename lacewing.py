@@ -68,9 +68,9 @@ class DemoConfig:
     """How many latents each dictionary has."""
     k: int = 32
     """How many latents may be active on a token, on average."""
-    tokens: int = 300_000
+    tokens: int = 200_000
     """How many tokens to train on."""
-    harvest_tokens: int = 150_000
+    harvest_tokens: int = 100_000
     """How many held-out tokens to collect feature activations from."""
     task: str = "agreement"
     """The behaviour to trace: a file of data/tasks."""

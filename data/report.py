@@ -6,6 +6,7 @@ import io
 import json
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -66,7 +67,9 @@ def _circuit(console: Console, workspace: Workspace) -> None:
         return
     identity, task, method, pairs, *records = rows[0]
     calibration, check, summary = (json.loads(text) for text in records)
-    verified = _ask(workspace, "select count(*), count(verified) from nodes where circuit = ?", identity)[0]
+    verified = _ask(
+        workspace, "select count(*), count(verified) from nodes where circuit = ? and kind <> 'logit'", identity
+    )[0]
     edges = _ask(workspace, "select count(*) from edges where circuit = ?", identity)[0][0]
     console.print(
         f"\nCircuit {identity}: {task}, by {method.replace('_', ' ')} on {pairs} pairs.\n"
@@ -107,21 +110,35 @@ def _three(value: float | None) -> str:
 
 
 def _scores(console: Console, workspace: Workspace) -> None:
-    rows = _ask(
-        workspace,
-        "select scorer, count(*), count(value), median(value), median(control), median(difference), "
-        "count(*) filter (where difference_lower > 0) from scores group by scorer order by scorer",
-    )
     explained = _ask(workspace, "select count(*), count(text) from explanations")[0]
     console.print(
-        f"\nExplanations: {explained[1]} of {explained[0]} features have one. Scores are AUROC on windows of documents "
-        f"not used to explain;\nthe control is another feature's explanation on the same windows."
+        f"\nExplanations: {explained[1]} of {explained[0]} features have one. Scores are AUROC, on windows of documents "
+        f"not used to explain;\nthe control is another feature's explanation on the same windows. Medians over features:"
     )
-    names = ("scorer", "scored", "failed", "right", "swapped", "right - swapped", "surely better")
+    names = ("scorer", "scored", "failed", "right", "swapped", "right - swapped", "surely above 0")
     table = Table(*names, box=None)
-    for scorer, total, scored, *medians, better in rows:
-        table.add_row(scorer, str(scored), str(total - scored), *(_three(m) for m in medians), f"{better} of {scored}")
+    scorers = _ask(workspace, "select distinct scorer from scores order by scorer")
+    for (scorer,) in scorers:
+        table.add_row(scorer, *_score_cells(workspace, scorer))
     console.print(table)
+
+
+def _score_cells(workspace: Workspace, scorer: str) -> list[str]:
+    """How many were scored and failed, the median score, control and difference with its interval, and sure cases."""
+    rows = _ask(workspace, "select value, control, difference, difference_lower from scores where scorer = ?", scorer)
+    scored = np.array([row for row in rows if None not in row], dtype=float).reshape(-1, 4)
+    if not len(scored):
+        return ["0", str(len(rows)), "-", "-", "-", "-"]
+    medians = [f"{np.median(scored[:, column]):.3f}" for column in (0, 1)]
+    sure = f"{int((scored[:, 3] > 0).sum())} of {len(scored)}"
+    return [str(len(scored)), str(len(rows) - len(scored)), *medians, _median(scored[:, 2]), sure]
+
+
+def _median(values: np.ndarray) -> str:
+    """The median with its 95 % bootstrap interval over features."""
+    draws = np.random.default_rng(0).choice(values, (1000, len(values)))
+    lower, upper = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
+    return f"{np.median(values):.3f} [{lower:.3f}, {upper:.3f}]"
 
 
 def _steps(console: Console, workspace: Workspace) -> None:

@@ -37,15 +37,15 @@ def files(folder: str) -> list[Path]:
 
 def tree() -> str:
     """A line for each file of the rooms."""
-    lines = ["```", f"{'lacewing.py':<32} {first_line(ROOT / 'lacewing.py')}"]
+    lines = ["```", f"{'lacewing.py':<35} {first_line(ROOT / 'lacewing.py')}"]
     for room in ROOMS:
-        lines.append(f"{room + '/':<32} {first_line(ROOT / room / '__init__.py')}")
+        lines.append(f"{room + '/':<35} {first_line(ROOT / room / '__init__.py')}")
         for path in files(room):
             if path.parent == ROOT / room and path.name == "__init__.py":
                 continue
             name = path.relative_to(ROOT / room)
             shown = f"{name.parent}/" if path.name == "__init__.py" else str(name)
-            lines.append(f"  {shown:<30} {first_line(path)}")
+            lines.append(f"  {shown:<33} {first_line(path)}")
     return "\n".join([*lines, "```"])
 
 

@@ -50,4 +50,5 @@ def gradient_at(problem: Problem, site: Site, x: Tensor) -> Tensor:
     return gradient
 
 
-def silent(_done: float, _total: float) -> None: ...
+def silent(_done: float, _total: float) -> None:
+    """A `Report` that tells nobody."""
