@@ -24,8 +24,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuits.effects import Effects
-from circuits.methods import Report, silent
+from circuits.methods import silent
 from circuits.problem import Problem
+from data.progress import Report
 from data.words import Node, Site
 
 

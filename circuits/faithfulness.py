@@ -19,9 +19,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuits.intervals import bootstrap, ratio_of_means
-from circuits.methods import Report, silent
+from circuits.methods import silent
 from circuits.problem import Problem
 from circuits.splice import Mask, ablated, empty_masks
+from data.progress import Report
 from data.words import Estimate, Node, Site
 
 KINDS = ("faithfulness", "completeness")

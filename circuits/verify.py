@@ -19,8 +19,9 @@ from torch import Tensor
 
 from circuits.effects import Effects
 from circuits.intervals import bootstrap
-from circuits.methods import Report, silent
+from circuits.methods import silent
 from circuits.problem import Problem
+from data.progress import Report
 from data.words import Estimate, Node, Site
 
 

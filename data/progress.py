@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from data.runs import Run
 
 Report = Callable[[float, float], None]
+"""Told how much is done, of how much."""
 Phase = Callable[[str], contextlib.AbstractContextManager[Report]]
 
 

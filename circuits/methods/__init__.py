@@ -7,7 +7,7 @@ how many passes it takes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import ModuleType
 
 import torch
@@ -16,10 +16,8 @@ from torch import Tensor
 from circuits.effects import Effects, from_gradients
 from circuits.problem import Problem
 from data import parts
+from data.progress import Report
 from data.words import Site
-
-Report = Callable[[float, float], None]
-"""Told how much is done, of how much."""
 
 
 def estimate(problem: Problem, method: str, steps: int, report: Report | None = None) -> Effects:

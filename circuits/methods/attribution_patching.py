@@ -10,8 +10,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from circuits.methods import Report, gradient_at
+from circuits.methods import gradient_at
 from circuits.problem import Problem
+from data.progress import Report
 from data.words import Site
 
 COST = "one forward and backward pass per site, from that site on"

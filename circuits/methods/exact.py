@@ -9,8 +9,8 @@ import torch
 
 from circuits import verify
 from circuits.effects import Effects, from_gradients
-from circuits.methods import Report
 from circuits.problem import Problem
+from data.progress import Report
 
 COST = "one forward pass per node and example in which the node differs, from its site on"
 
