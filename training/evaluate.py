@@ -28,9 +28,9 @@ from data.texts import Blocks
 from data.words import Estimate, Site
 from training.stream import ordinary, read, real
 
-DESCRIBED = 16_384
+DESCRIBED = 8_192
 """Held-out tokens on which reconstructions are compared."""
-SPLICED = 4_096
+SPLICED = 2_048
 """Of these, tokens on which cross-entropy is measured: each costs a pass through the model, and
 three more from each site on."""
 RESAMPLES = 1000

@@ -39,8 +39,8 @@ from training.evaluate import (
 from training.learner import Learner
 from training.stream import PASS, Scales, Stream, ordinary, read
 
-CALIBRATED = 16_384
-"""Tokens that thresholds and PCA are fitted on: 32 x 16,384 activations fix the threshold to below 1 %."""
+CALIBRATED = 8_192
+"""Tokens that thresholds and PCA are fitted on: 32 x 8,192 activations fix the threshold to about 1 %."""
 
 Progress = Callable[[str, int, int], None]
 
