@@ -26,6 +26,9 @@ JSON_COLUMNS = frozenset(
      "dictionaries", "prompts")
 )  # fmt: skip
 
+_MODEL = "regexp_replace(rtrim(coalesce(r.config->>'model', {}.model), '/'), '.*/', '') as model_name"
+"""The model as its run named it, without its owner or folder; its digest when the run is gone."""
+
 DENSE = 0.1
 """A feature active at more than this share of tokens is called dense: too common to mean one thing."""
 
@@ -200,8 +203,9 @@ def feature(workspace: Workspace, wanted: Feature) -> Row:
     """One feature with its dictionary's site, name, model and metrics; raises `Mistake` when it is not recorded."""
     found = rows(
         workspace,
-        """select f.*, d.site, d.layer, d.name, d.model, d.latents, d.metrics
-           from features f join dictionaries d using (dictionary) where f.dictionary = ? and f.latent = ?""",
+        f"""select f.*, d.site, d.layer, d.name, d.model, {_MODEL.format("d")}, d.latents, d.metrics
+           from features f join dictionaries d using (dictionary) left join runs r using (run)
+           where f.dictionary = ? and f.latent = ?""",
         [wanted.dictionary, wanted.latent],
     )
     if found:
@@ -260,7 +264,7 @@ def circuits(workspace: Workspace) -> list[Row]:
     """
     return rows(
         workspace,
-        """select c.*, r.started, coalesce(n.nodes, 0) as nodes, coalesce(n.verified, 0) as verified,
+        f"""select c.*, {_MODEL.format("c")}, r.started, coalesce(n.nodes, 0) as nodes, coalesce(n.verified, 0) as verified,
                   coalesce(e.edges, 0) as edges, b.size as quoted_size, b.value as quoted, b.lower as quoted_lower,
                   b.upper as quoted_upper, b.control as quoted_control
            from circuits c left join runs r using (run)
@@ -278,7 +282,8 @@ def circuits(workspace: Workspace) -> list[Row]:
 
 def circuit(workspace: Workspace, wanted: str) -> Row:
     """One circuit; raises `Mistake` with the known ones when there is none of that id."""
-    found = rows(workspace, "select * from circuits where circuit = ?", [wanted])
+    sql = f"select c.*, {_MODEL.format('c')} from circuits c left join runs r using (run) where circuit = ?"
+    found = rows(workspace, sql, [wanted])
     if not found:
         known = rows(workspace, "select circuit from circuits")
         raise unknown("circuit", wanted, [row["circuit"] for row in known])

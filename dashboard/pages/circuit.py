@@ -85,7 +85,7 @@ def choose(size: int) -> None:
 
 def _head(circuit: Mapping[str, Any], circuits: Sequence[Mapping[str, Any]]) -> None:
     method = circuit["method"].replace("_", " ")
-    crumb = f"{circuit['model']} › {circuit['task']}"
+    crumb = f"{circuit['model_name']} › {circuit['task']}"
     how = (
         f"{method} · {circuit['metric'].replace('_', ' ')} · {circuit['ablation']} ablation · {circuit['pairs']} pairs"
     )

@@ -55,7 +55,7 @@ def _choose() -> None:
 
 def _head(wanted: Feature, record: Mapping[str, Any]) -> None:
     statistics = record["statistics"]
-    crumb = f"{record['model']} › {record['site']} › {record['name']}"
+    crumb = f"{record['model_name']} › {record['site']} › {record['name']}"
     bits.heading(f"Feature {wanted.latent}", crumb=crumb, detail=str(wanted))
     _neighbours(wanted, record["latents"])
     bits.figures(

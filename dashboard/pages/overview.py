@@ -100,14 +100,14 @@ def _circuits(circuits: Sequence[Mapping[str, Any]]) -> None:
             [
                 link(c["circuit"], "circuit", circuit=c["circuit"]),
                 c["task"],
-                c["model"],
+                c["model_name"],
                 c["method"].replace("_", " "),
                 _count(c["nodes"]),
                 _count(c["verified"]),
                 _count(c["edges"]),
                 _count(c["quoted_size"]),
                 cell(bits.interval(c, "quoted"), sort=c["quoted"] or 0),
-                cell(bits.number(c["quoted_control"], 2), tone="quiet"),
+                cell("—" if c["quoted_control"] is None else f"{c['quoted_control']:.2f}", tone="quiet"),
                 bits.number((c["calibration"] or {}).get("pearson"), 3),
             ]
         )

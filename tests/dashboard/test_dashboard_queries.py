@@ -141,3 +141,9 @@ def test_the_faithfulness_quoted_is_that_of_the_circuit_as_it_is(made: Made) -> 
     [circuit] = queries.circuits(made.workspace)
     kept = [node for node in queries.nodes(made.workspace, circuit["circuit"]) if node["kind"] != "logit"]
     assert circuit["quoted_size"] == circuit["nodes"] == len(kept)
+
+
+def test_models_are_called_as_their_runs_called_them(made: Made) -> None:
+    """A digest is for programs; a person reads the name."""
+    [circuit] = queries.circuits(made.workspace)
+    assert circuit["model_name"] == queries.circuit(made.workspace, circuit["circuit"])["model_name"] == "tiny-model"
