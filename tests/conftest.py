@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,9 @@ import torch
 
 from data.models import Subject
 from data.store import Workspace
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a suite started in the background inherits it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests of interruptions need it as a person has it
 
 torch.set_num_threads(1)  # two cores, often busy: more threads than that are slower, and one is deterministic
 
