@@ -114,7 +114,7 @@ def _save(run: Run, config: TrainConfig, learner: Learner, evidence: Evidence, s
     return save(run.workspace, learner.sae, {
         "model_name": subject.name, "hook_name": config.places[site].hook, "context_size": config.context,
         "prepend_bos": bool(subject.prefix), "prefix_tokens": list(subject.prefix), "model_digest": subject.digest,
-        "massive_norm": evidence.scales.limit[site].item(), "lacewing_run": run.run, "trained_tokens": config.tokens,
+        "massive_norm": evidence.scales.limit[site].item(), "trained_tokens": config.tokens,
     })  # fmt: skip
 
 
