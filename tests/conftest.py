@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 from pathlib import Path
@@ -18,7 +19,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a suite started in t
 torch.set_num_threads(1)  # two cores, often busy: more threads than that are slower, and one is deterministic
 
 
-def pytest_unconfigure() -> None:
+@atexit.register
+def _quiet_end() -> None:
     """Ends on pytest's own summary: at exit, duckdb's bindings list on stderr every object that a module still holds."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
