@@ -169,8 +169,9 @@ def _dictionary(d: Mapping[str, Any]) -> dict[str, Any]:
 def _runs() -> None:
     states = _states()
     busy = any(s.word in ("running", "stalled") for _, s in states)
-    bits.section("Runs", "this part refreshes by itself while something is running" if busy else "newest first")
-    st.fragment(_run_table, run_every=2.0 if busy else None)()
+    bits.section("Runs", "newest first; this part refreshes by itself")
+    # A run that starts after the page was opened shows as well; asking costs nothing while the file stays the same.
+    st.fragment(_run_table, run_every=2.0 if busy else 5.0)()
 
 
 def _run_table() -> None:
