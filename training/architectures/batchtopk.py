@@ -21,9 +21,9 @@ from sae_lens.saes.sae import TrainStepInput
 from torch import Tensor
 from torch.nn import functional
 
+from training.architectures._sae_lens import top_k_fields
 from training.config import TrainConfig
 
-AUXILIARY = 1 / 32
 STRIDE = 61
 """One in so many pre-activations is looked at to find candidates; a prime, so that it walks over all latents."""
 MARGIN = 1.2
@@ -56,16 +56,7 @@ class CalibratedBatchTopK(BatchTopKTrainingSAE):
 
 def build(config: TrainConfig, d_model: int) -> BatchTopKTrainingSAE:
     """A fresh dictionary in training, of width `config.latents`."""
-    return CalibratedBatchTopK(
-        BatchTopKTrainingSAEConfig(
-            d_in=d_model,
-            d_sae=config.latents,
-            k=config.k,
-            aux_loss_coefficient=AUXILIARY,
-            decoder_init_norm=1.0,
-            apply_b_dec_to_input=False,  # training data are centred; one matrix product of six is saved
-        )
-    )
+    return CalibratedBatchTopK(BatchTopKTrainingSAEConfig(**top_k_fields(config, d_model)))
 
 
 def calibrate(sae: Any, x: Float[Tensor, "tokens d_model"]) -> float:

@@ -11,23 +11,13 @@ from jaxtyping import Float
 from sae_lens.saes.topk_sae import TopKTrainingSAE, TopKTrainingSAEConfig
 from torch import Tensor
 
+from training.architectures._sae_lens import top_k_fields
 from training.config import TrainConfig
-
-AUXILIARY = 1 / 32
 
 
 def build(config: TrainConfig, d_model: int) -> TopKTrainingSAE:
     """A fresh dictionary in training, of width `config.latents`."""
-    return TopKTrainingSAE(
-        TopKTrainingSAEConfig(
-            d_in=d_model,
-            d_sae=config.latents,
-            k=config.k,
-            aux_loss_coefficient=AUXILIARY,
-            decoder_init_norm=1.0,
-            apply_b_dec_to_input=False,  # training data are centred; one matrix product of six is saved
-        )
-    )
+    return TopKTrainingSAE(TopKTrainingSAEConfig(**top_k_fields(config, d_model)))
 
 
 def calibrate(sae: Any, x: Float[Tensor, "tokens d_model"]) -> None:
