@@ -21,9 +21,6 @@ from torch import Tensor
 from circuits.problem import Problem
 from data.words import Node, Site
 
-ERROR = -1
-"""The latent index that stands for the error node."""
-
 
 @dataclass(frozen=True, eq=False)
 class Effects:

@@ -22,7 +22,7 @@ from circuits.intervals import bootstrap
 from circuits.methods import silent
 from circuits.problem import Problem
 from data.progress import Report
-from data.words import Estimate, Node, Site
+from data.words import Node, Site
 
 
 @torch.no_grad()
@@ -128,8 +128,3 @@ def calibration_record(nodes: Sequence[Node], top: int, estimated: Tensor, exact
 
 def _plain(calibration: Calibration | None) -> dict[str, Any] | None:
     return asdict(calibration) if calibration else None
-
-
-def of_exact(effects: Effects, node: int, seed: int = 0) -> Estimate:
-    """The mean exact effect of one node with its interval over examples."""
-    return bootstrap(effects.matrix(torch.tensor([node]))[:, 0], lambda s: s.mean(-1), seed=seed)

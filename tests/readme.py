@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("data", "training", "circuits", "autointerp", "dashboard")
 PARTS = {
     "training/architectures": "`build(...)`, a dictionary that sae-lens trains",
-    "data/tasks": "`METRIC`, `DESCRIPTION`, `templates(tokenize, rng)`",
+    "data/tasks": "`METRIC`, `templates(tokenize, rng)`",
     "circuits/methods": "`COST`, and `gradients(problem, steps, report)` or `effects(...)`",
     "autointerp/explainers": "`explain(...)`: a text or an error",
     "autointerp/scorers": "`score(...)`: a value with its control, or an error",

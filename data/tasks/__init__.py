@@ -1,6 +1,6 @@
 """Behaviours to trace, one file each.
 
-A task has `METRIC`, `DESCRIPTION` and `templates(tokenize, rng)`, which yields `Template`s without end, or ends at once
+A task has `METRIC` and `templates(tokenize, rng)`, which yields `Template`s without end, or ends at once
 when the tokenizer has none of its words. `pairs` turns them into different `Pair`s of token ids.
 """
 

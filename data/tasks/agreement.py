@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from data.tasks import Template, Tokenize
 
 METRIC = "logit difference"
-DESCRIPTION = "subject-verb agreement across a prepositional phrase"
 ROLES = ("The", "subject", "preposition", "the", "attractor")
 
 NOUNS = (
