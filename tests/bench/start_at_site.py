@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Mapping
 
 import torch
+from bench.harness import Setting
 from torch import Tensor
 
 from circuits.methods import gradient_at
@@ -17,9 +18,10 @@ from data.words import Site
 SITES = tuple(Site(layer) for layer in (5, 10, 15, 20, 25))
 
 
-def prepare() -> Mapping[str, Callable[[], object]]:
+def prepare(setting: Setting) -> Mapping[str, Callable[[], object]]:
     subject = Subject.open()
-    pairs = list(itertools.islice(tasks.pairs("agreement", subject.tokenize, prefix=subject.prefix, seed=0), 16))
+    drawn = tasks.pairs("agreement", subject.tokenize, prefix=subject.prefix, seed=0)
+    pairs = list(itertools.islice(drawn, setting.of(16, 2)))
     problem = Problem.of(subject, {}, pairs)
     values = subject.read(problem.clean, SITES)
 
