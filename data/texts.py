@@ -78,6 +78,11 @@ def documents(path: str | None = None, split: str | None = None) -> Iterator[Doc
             yield Document(number, text, split_of(text, number, path))
 
 
+def text_digest(path: str | None = None) -> str:
+    """The digest by which a run's recipe knows its text, made without reading its documents. Raises `Mistake`."""
+    return digest([d.text for d in documents(path)])
+
+
 def split_of(text: str, number: int, path: str | None) -> str:
     """The split of a document: by neighbourhood for passages of a running text, by content otherwise."""
     running = path is None or Path(path).suffix not in (".jsonl", ".parquet")

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from data.errors import Mistake
 from training.learner import Learner
-from training.reservoir import Reservoir
+from training.reservoir import Reservoir, Rows
 from training.stream import Scales, Stream
 
 KEPT = 2
@@ -35,8 +36,8 @@ class State:
     stream: Stream
     scales: Scales
     step: int = 0
-    pending: Tensor | None = None
-    """Rows read from the stream for which the reservoir had no room: [tokens, site, d_model]."""
+    pending: Rows | None = None
+    """Rows read from the stream for which the reservoir had no room."""
 
 
 def save(folder: Path, state: State) -> Path:
@@ -84,13 +85,13 @@ def load(checkpoint: Path, state: State) -> None:
         _load_learner(
             learner, {k.removeprefix(f"{index}/"): v for k, v in tensors.items() if k.startswith(f"{index}/")}
         )
-    state.step, state.stream.cursor = numbers["step"], numbers["cursor"]
+    state.step = numbers["step"]
+    state.stream.go_to(numbers["stream"])
     state.stream.limit = state.scales.limit
-    state.pending = tensors.get("pending")
-    rows = tensors["reservoir"]
-    state.reservoir.filled = len(rows)
-    state.reservoir.rows[: len(rows)] = rows
-    state.reservoir.generator.set_state(tensors["generator"])
+    state.pending = None
+    if "pending/values" in tensors:
+        state.pending = Rows(tensors["pending/values"], tensors["pending/document"])
+    state.reservoir.load({k.removeprefix("reservoir/"): v for k, v in tensors.items() if k.startswith("reservoir/")})
 
 
 def _read(checkpoint: Path) -> dict[str, Tensor]:
@@ -103,18 +104,17 @@ def _read(checkpoint: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _numbers(state: State) -> dict[str, int]:
-    return {"step": state.step, "cursor": state.stream.cursor}
+def _numbers(state: State) -> dict[str, Any]:
+    return {"step": state.step, "stream": state.stream.state()}
 
 
 def _tensors(state: State) -> dict[str, Tensor]:
     found = {
-        "reservoir": state.reservoir.rows[: state.reservoir.filled],
-        "generator": state.reservoir.generator.get_state(),
         "scales/mean": state.scales.mean, "scales/scale": state.scales.scale, "scales/limit": state.scales.limit,
     }  # fmt: skip
+    found |= {f"reservoir/{name}": tensor for name, tensor in state.reservoir.state().items()}
     if state.pending is not None and len(state.pending):
-        found["pending"] = state.pending.contiguous()
+        found |= {"pending/values": state.pending.values.contiguous(), "pending/document": state.pending.document}
     for index, learner in enumerate(state.learners):
         found |= {f"{index}/{name}": tensor for name, tensor in _of_learner(learner).items()}
     return found

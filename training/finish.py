@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -53,13 +52,6 @@ class Evidence:
     calibration: Float[Tensor, "tokens site d_model"]
     heldout: Blocks
     scales: Scales
-
-
-def calibration_blocks(stream: Stream) -> Blocks:
-    """Blocks of about `CALIBRATED` tokens: the last of the first epoch's order, which training reaches last."""
-    order = stream.order(0)[::-1]
-    total = np.cumsum(stream.blocks.length[order] - stream.blocks.prefix)
-    return stream.blocks[order[: int(np.searchsorted(total, CALIBRATED)) + 1]]
 
 
 def read_ordinary(subject: Subject, blocks: Blocks, stream: Stream, progress: Progress) -> Tensor:

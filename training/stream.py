@@ -11,21 +11,24 @@ nothing else; tokens beyond `MASSIVE` times the median norm at any site are left
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from data.errors import Mistake
 from data.models import Subject
-from data.texts import Blocks
+from data.texts import Blocks, blocks, documents
 from data.words import Site
+from training.reservoir import Rows
 
 MASSIVE = 10.0
 """Times the median norm. Ordinary tokens of SmolLM2 stay below 9 times it, massive ones are beyond 100 times."""
+HELDOUT = 1_000_000
+"""Held-out tokens from which those to evaluate on are drawn; the bundled sample has fewer."""
 PASS = 16
 """Blocks in a forward pass: large enough for full speed, small enough for 100 MB of logits-free workspace."""
 
@@ -45,6 +48,11 @@ def real(blocks: Blocks) -> Bool[Tensor, "batch pos"]:
     """Where `blocks` hold tokens of the text: neither the prefix nor padding."""
     place = torch.arange(blocks.tokens.shape[1])[None]
     return (place >= blocks.prefix) & (place < torch.from_numpy(blocks.length)[:, None])
+
+
+def documents_of(blocks: Blocks) -> Int[Tensor, " tokens"]:
+    """The number of the document that each real token of `blocks` is from, in the order of `read`."""
+    return torch.from_numpy(blocks.document).long()[real(blocks).nonzero()[:, 0]]
 
 
 def read(subject: Subject, blocks: Blocks, sites: Sequence[Site]) -> Float[Tensor, "tokens site d_model"]:
@@ -71,27 +79,68 @@ def measure(rows: Float[Tensor, "tokens site d_model"]) -> Scales:
 
 
 class Stream:
-    """Activations in the order of training. `cursor` counts blocks gone through; set it to go on from there."""
+    """Activations in the order of training."""
 
     def __init__(self, subject: Subject, blocks: Blocks, sites: Sequence[Site], *, seed: int) -> None:
         if not len(blocks):
             raise Mistake("The text has no document in its train split; give a longer text with --text.")
-        self.subject, self.blocks, self.sites, self.seed = subject, blocks, tuple(sites), seed
-        self.cursor = 0
+        self.subject, self.shelf, self.sites, self.seed = subject, blocks, tuple(sites), seed
+        self.epoch = 0
+        self.place = 0
         self.limit: Tensor | None = None
 
     def order(self, epoch: int) -> np.ndarray:
         """The order of the blocks in an epoch: a permutation that depends on seed and epoch alone."""
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.blocks))
+        return np.random.default_rng([self.seed, epoch]).permutation(len(self.shelf))
+
+    @property
+    def epochs(self) -> float | None:
+        """How often the text was gone through; None while its length is not known."""
+        return self.epoch + self.place / len(self.shelf)
+
+    def state(self) -> dict[str, int]:
+        """Where the stream stands, as a few integers."""
+        return {"epoch": self.epoch, "block": self.place}
+
+    def go_to(self, state: Mapping[str, int]) -> None:
+        """Goes on from where `state` was taken."""
+        self.epoch, self.place = state["epoch"], state["block"]
 
     def upcoming(self, count: int) -> Blocks:
-        """The next `count` blocks (fewer at the end of an epoch), without going on."""
-        epoch, place = divmod(self.cursor, len(self.blocks))
-        return self.blocks[self.order(epoch)[place : place + count]]
+        """The next `count` blocks (fewer at the end of a shelf), without going on."""
+        return self.shelf[self.order(self.epoch)[self.place : self.place + count]]
 
-    def next(self) -> Float[Tensor, "tokens site d_model"]:
+    def next(self) -> Rows:
         """The activations of the next few blocks; massive tokens are dropped once `limit` is set."""
         blocks = self.upcoming(PASS)
-        self.cursor += len(blocks)
-        rows = read(self.subject, blocks, self.sites)
-        return rows if self.limit is None else rows[ordinary(rows, self.limit)]
+        self.place += len(blocks)
+        if self.place == len(self.shelf):
+            self.epoch, self.place = self.epoch + 1, 0
+        return self._read(blocks)
+
+    def _read(self, blocks: Blocks) -> Rows:
+        rows = Rows(read(self.subject, blocks, self.sites), documents_of(blocks))
+        return rows if self.limit is None else rows[ordinary(rows.values, self.limit)]
+
+
+def open_stream(subject: Subject, text: str | None, sites: Sequence[Site], *, context: int, seed: int) -> Stream:
+    """The activations of the train split of `text` (a path; None: the bundled sample) at `sites`.
+
+    `context` is the tokens in a block, prefix included. Raises `Mistake` on an unknown site or a text without tokens.
+    """
+    for site in sites:
+        subject.check(site)
+    cut = blocks(documents(text, "train"), subject.tokenizer, context=context, prefix=subject.prefix)
+    return Stream(subject, cut, sites, seed=seed)
+
+
+def calibration_blocks(stream: Stream, tokens: int) -> Blocks:
+    """Blocks of about `tokens` tokens to calibrate on: the last of the first epoch, which training reaches last."""
+    order = stream.order(0)[::-1]
+    total = np.cumsum(stream.shelf.length[order] - stream.shelf.prefix)
+    return stream.shelf[order[: int(np.searchsorted(total, tokens)) + 1]]
+
+
+def heldout_blocks(subject: Subject, text: str | None, *, context: int) -> Blocks:
+    """The held-out split of `text`, or the first `HELDOUT` tokens of it."""
+    return blocks(documents(text, "heldout"), subject.tokenizer, context=context, prefix=subject.prefix, limit=HELDOUT)

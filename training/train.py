@@ -25,16 +25,16 @@ from data.config import build
 from data.errors import Mistake
 from data.models import Subject
 from data.store import Workspace
-from data.texts import blocks, documents
-from data.words import digest
+from data.texts import text_digest
 from training import checkpoint
 from training.checkpoint import State
 from training.config import TrainConfig
-from training.finish import Evidence, calibration_blocks, finish, read_ordinary
+from training.finish import CALIBRATED, Evidence, finish, read_ordinary
 from training.learner import Learner
 from training.progress import Show, progress_bar, telling, whole
 from training.reservoir import Reservoir
-from training.stream import Scales, Stream, measure, ordinary, read
+from training.stream import Scales, Stream, calibration_blocks, heldout_blocks, measure, ordinary, read
+from training.stream import open_stream as stream_of
 
 MEASURED = 8192
 """Tokens that means, scales and first latents are taken from."""
@@ -102,7 +102,7 @@ def resume(workspace: Workspace, run: str, *, console: Console | None = None) ->
 
 def inputs_of(config: TrainConfig, subject: Subject) -> dict[str, str]:
     """The digests of what training works on."""
-    return {"model": subject.digest, "text": digest([d.text for d in documents(config.text)])}
+    return {"model": subject.digest, "text": text_digest(config.text)}
 
 
 def made_by(workspace: Workspace, run: str) -> list[str]:
@@ -114,15 +114,13 @@ def made_by(workspace: Workspace, run: str) -> list[str]:
 
 def open_stream(config: TrainConfig, subject: Subject) -> Stream:
     """The activations of the text's train split at the sites, in the order of training; raises `Mistake`."""
-    for site in config.places:
-        subject.check(site)
-    text = blocks(documents(config.text, "train"), subject.tokenizer, context=config.context, prefix=subject.prefix)
-    if text.tokens_without_prefix < config.batch:
+    stream = stream_of(subject, config.text, config.places, context=config.context, seed=config.seed)
+    if stream.shelf.tokens_without_prefix < config.batch:
         raise Mistake(
-            f"The text has {text.tokens_without_prefix} tokens to train on, less than one batch of {config.batch}. "
+            f"The text has {stream.shelf.tokens_without_prefix} tokens to train on, less than one batch of {config.batch}. "
             f"Give a longer text with --text, or lower --batch and --buffer."
         )
-    return Stream(subject, text, config.places, seed=config.seed)
+    return stream
 
 
 def check_space(workspace: Workspace, config: TrainConfig, subject: Subject) -> None:
@@ -165,14 +163,9 @@ def _go(work: Work) -> list[str]:
     loop(work)
     state, config = work.state, work.config
     stream = state.stream
-    state.reservoir.rows = state.reservoir.rows.new_empty(0)  # frees the memory before the fp32 model needs it
-    chosen = calibration_blocks(stream)
-    heldout = blocks(
-        documents(config.text, "heldout"),
-        stream.subject.tokenizer,
-        context=config.context,
-        prefix=stream.subject.prefix,
-    )
+    state.reservoir.values = state.reservoir.values.new_empty(0)  # frees the memory before the fp32 model needs it
+    chosen = calibration_blocks(stream, CALIBRATED)
+    heldout = heldout_blocks(stream.subject, config.text, context=config.context)
     if config.precision != "fp32":
         stream.subject.model.to("meta")  # frees it, though callers hold it: two models at once are the run's peak
         stream.subject = Subject.open(config.model)
@@ -180,7 +173,7 @@ def _go(work: Work) -> list[str]:
     calibration = read_ordinary(subject, chosen, stream, work.show)
     evidence = Evidence(subject, calibration, heldout, state.scales)
     made = finish(work.run, config, list(state.learners), evidence=evidence, progress=work.show)
-    work.run.summary |= {"dictionaries": made, "epochs": round(stream.cursor / len(stream.blocks), 3)}
+    work.run.summary |= {"dictionaries": made, "epochs": round(stream.epochs, 3) if stream.epochs is not None else None}
     shutil.rmtree(work.folder, ignore_errors=True)
     return made
 
@@ -206,7 +199,7 @@ def loop(work: Work) -> None:
 def one_step(work: Work) -> None:
     """Draws a batch and trains every dictionary on it."""
     state, config = work.state, work.config
-    rows = state.reservoir.take(config.batch)
+    rows = state.reservoir.take(config.batch).values
     now = time.time()
     for index, learner in enumerate(state.learners):
         went = learner.step(rows[:, index], state.step)

@@ -23,7 +23,7 @@ def state(small: TrainConfig, subject: Subject) -> State:
     state = begin(small, open_stream(small, subject))
     state.reservoir.add(state.stream.next())
     for step, learner in enumerate(state.learners):
-        learner.step(state.reservoir.take(16)[:, step], step)
+        learner.step(state.reservoir.take(16).values[:, step], step)
     state.step = 1
     return state
 
@@ -32,13 +32,13 @@ def test_everything_comes_back(state: State, small: TrainConfig, subject: Subjec
     path = save(tmp_path, state)
     again = begin(small, open_stream(small, subject), checkpoint.scales_of(path))
     load(path, again)
-    assert (again.step, again.stream.cursor, again.reservoir.filled) == (1, state.stream.cursor, state.reservoir.filled)
+    assert (again.step, again.stream.state(), len(again.reservoir)) == (1, state.stream.state(), len(state.reservoir))
     for one, two in zip(state.learners, again.learners, strict=True):
-        rows = state.reservoir.rows[:32, 0]
+        rows = state.reservoir.values[:32, 0]
         assert one.step(rows, 1) == two.step(rows, 1)
         assert all(torch.equal(a, b) for a, b in zip(one.sae.parameters(), two.sae.parameters(), strict=True))
-    assert torch.equal(state.reservoir.take(8), again.reservoir.take(8))
-    assert torch.equal(state.stream.next(), again.stream.next())
+    assert torch.equal(state.reservoir.take(8).values, again.reservoir.take(8).values)
+    assert torch.equal(state.stream.next().values, again.stream.next().values)
 
 
 def test_the_newest_two_are_kept_in_safetensors_and_json(state: State, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def text(subject: Subject) -> Blocks:
 
 def test_rows_are_the_models_own_without_prefix_and_padding(subject: Subject, text: Blocks) -> None:
     stream = Stream(subject, text, SITES, seed=3)
-    rows = stream.next()
+    rows = stream.next().values
     expected = []
     for index in stream.order(0)[:PASS]:
         length = int(text.length[index])
@@ -38,19 +38,29 @@ def test_rows_are_the_models_own_without_prefix_and_padding(subject: Subject, te
 def test_epochs_go_through_every_block_and_differ(subject: Subject, text: Blocks) -> None:
     stream = Stream(subject, text, SITES, seed=3)
     seen = [0, 0]
-    while stream.cursor < 2 * len(text):
-        epoch = stream.cursor // len(text)
-        seen[epoch] += len(stream.next())
+    while stream.epoch < 2:
+        seen[stream.epoch] += len(stream.next())
     assert seen == [text.tokens_without_prefix] * 2
     assert sorted(stream.order(0)) == list(range(len(text)))
     assert not np.array_equal(stream.order(0), stream.order(1))
 
 
-def test_the_cursor_is_all_there_is_to_go_on_from(subject: Subject, text: Blocks) -> None:
+def test_the_state_is_all_there_is_to_go_on_from(subject: Subject, text: Blocks) -> None:
     first, second = (Stream(subject, text, SITES, seed=1) for _ in range(2))
     first.next()
-    second.cursor = first.cursor
-    assert torch.equal(first.next(), second.next())
+    second.go_to(first.state())
+    one, two = first.next(), second.next()
+    assert torch.equal(one.values, two.values)
+    assert torch.equal(one.document, two.document)
+
+
+def test_each_row_knows_its_document(subject: Subject, text: Blocks) -> None:
+    stream = Stream(subject, text, SITES, seed=3)
+    seen = torch.zeros(40, dtype=torch.long)
+    while not stream.epoch:
+        seen += stream.next().document.bincount(minlength=40)
+    tokens = np.bincount(text.document, weights=text.length - text.prefix, minlength=40)
+    assert seen.tolist() == tokens.tolist()
 
 
 def test_massive_tokens_are_left_out(subject: Subject, text: Blocks) -> None:
