@@ -81,6 +81,23 @@ def build(config: type, values: Mapping[str, Any], where: str = "the config") ->
     return config(**{k: float(v) if fields[k][1] is float else v for k, v in values.items() if v is not None})
 
 
+def from_text(config: type, values: Mapping[str, str], where: str) -> Any:
+    """A `config` from values written as text (`auxiliary=0.1`); raises `Mistake` as `build` does."""
+    kinds = {field.name: kind for field, kind in _fields(config).items()}
+    return build(config, {key: _value(key, text, kinds.get(key, str), where) for key, text in values.items()}, where)
+
+
+def _value(key: str, text: str, kind: type, where: str) -> Any:
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise Mistake(f"{key} = {text!r} in {where} should be true or false.")
+        return text == "true"
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise Mistake(f"{key} = {text!r} in {where} should be {kind.__name__}.") from error
+
+
 def _check(key: str, value: Any, kind: type, where: str) -> None:
     right = isinstance(value, (int, float) if kind is float else kind) and not (kind is not bool and value is True)
     if value is not None and not right:

@@ -9,9 +9,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import torch
 from jaxtyping import Float
@@ -21,111 +19,126 @@ from data.models import Subject
 from data.runs import Run
 from data.store import append
 from data.texts import Blocks
-from training.config import TrainConfig
-from training.dictionary import folder_of, open_saelens, save
-from training.evaluate import (
-    DESCRIBED,
-    SPLICED,
-    Forms,
-    Held,
-    describe,
-    fit_pca,
-    flat_recovered,
-    hold,
-    recovered,
-    sample,
-)
-from training.learner import Learner
-from training.stream import PASS, Scales, Stream, ordinary, read
+from training.baselines import Baselines
+from training.config import LoopConfig
+from training.dictionary import Dictionary, folder_of, open_saelens, save
+from training.evaluate import judge
+from training.heldout import hold_out
+from training.loop import Work
+from training.plans import Plan
+from training.progress import Show
+from training.stack import Stack
+from training.stream import PASS, Scales, Stream, calibration_blocks, heldout_blocks, ordinary, read
+from training.watch import inference_of
 
 CALIBRATED = 8_192
 """Tokens that thresholds and PCA are fitted on: 32 x 8,192 activations fix the threshold to about 1 %."""
 
-Progress = Callable[[str, int, int], None]
-
 
 @dataclass(frozen=True)
 class Evidence:
-    """What all dictionaries of a run are calibrated and judged on."""
+    """What all dictionaries of a run are calibrated and judged on, with the subject in fp32."""
 
     subject: Subject
     calibration: Float[Tensor, "tokens site d_model"]
     heldout: Blocks
+    stream: Stream
     scales: Scales
 
 
-def read_ordinary(subject: Subject, blocks: Blocks, stream: Stream, progress: Progress) -> Tensor:
+def finish(work: Work) -> list[str]:
+    """Saves, evaluates and registers every dictionary of a run that is trained; returns their digests, in order."""
+    state, config = work.state, work.config
+    state.reservoir.values = state.reservoir.values.new_empty(0)  # frees the memory before the fp32 model needs it
+    if state.stream.epochs is not None:
+        work.run.summary["epochs"] = round(state.stream.epochs, 3)
+    evidence = gather(state.stream, config, state.scales, work.show)
+    made = [_save(work.run, config, *member, evidence) for member in state.members]
+    dictionaries = [_open(work.run, digest, plan) for digest, plan in zip(made, state.plans, strict=True)]
+    figures = evaluate(dictionaries, evidence, config, work.show)
+    together = zip(state.plans, dictionaries, figures, strict=True)
+    rows = [_row(work, evidence, place, *each) for place, each in enumerate(together)]
+    _register(work.run, rows)
+    work.run.summary["dictionaries"] = made
+    return made
+
+
+def gather(stream: Stream, config: LoopConfig, scales: Scales, show: Show) -> Evidence:
+    """Opens the subject in fp32, if it is not, and reads what thresholds are set on."""
+    chosen = calibration_blocks(stream, CALIBRATED)
+    heldout = heldout_blocks(stream.subject, config.text, context=config.context)
+    if config.precision != "fp32":
+        device = str(stream.subject.device)
+        stream.subject.model.to("meta")  # frees it, though callers hold it: two models at once are the run's peak
+        stream.subject = Subject.open(config.model, device=device)
+    calibration = read_ordinary(stream.subject, chosen, stream, show)
+    return Evidence(stream.subject, calibration, heldout, stream, scales)
+
+
+def read_ordinary(subject: Subject, blocks: Blocks, stream: Stream, show: Show) -> Tensor:
     """The activations [tokens, site, d_model] of `blocks` at the stream's sites, in fp32, without massive tokens."""
     found = []
     for start in range(0, len(blocks), PASS):
         rows = read(subject, blocks[slice(start, start + PASS)], stream.sites)
         found.append((rows if stream.limit is None else rows[ordinary(rows, stream.limit)]).float())
-        progress("calibrating", min(start + PASS, len(blocks)), len(blocks))
+        show("calibrating", min(start + PASS, len(blocks)), len(blocks))
     return torch.cat(found)
 
 
-def finish(
-    run: Run, config: TrainConfig, learners: list[Learner], *, evidence: Evidence, progress: Progress
-) -> list[str]:
-    """Saves, evaluates and registers every dictionary; returns their digests, shallowest site first."""
-    digests = [_save(run, config, learner, evidence, site) for site, learner in enumerate(learners)]
-    chosen = sample(evidence.heldout, DESCRIBED, config.seed)
-    held = hold(evidence.subject, chosen, config.places, evidence.scales.limit, progress)
-    folders = [folder_of(run.workspace, digest) for digest in digests]
-    saes = {s: open_saelens(f).requires_grad_(False) for s, f in zip(config.places, folders, strict=True)}
-    spliced = sample(evidence.heldout, SPLICED, config.seed)
-    metrics = {site: _describe(sae, held, evidence, index) for index, (site, sae) in enumerate(saes.items())}
-    forms = {site: _forms(sae, evidence, index, metrics[site]) for index, (site, sae) in enumerate(saes.items())}
-    shares = recovered(evidence.subject, spliced, forms, progress)
-    rows = [
-        _row(run, config, digest, str(site), evidence.subject.digest,
-             metrics[site] | flat_recovered(shares[site]) | _provenance(config, evidence, spliced, saes[site]))
-        for site, digest in zip(config.places, digests, strict=True)
-    ]  # fmt: skip
-    _register(run, rows)
-    return digests
+def evaluate(
+    dictionaries: list[Dictionary], evidence: Evidence, config: LoopConfig, show: Show
+) -> list[dict[str, object]]:
+    """The figures of each dictionary, all on the same held-out tokens."""
+    sites, scales = evidence.stream.sites, evidence.scales
+    heldout = hold_out(
+        evidence.subject, evidence.heldout, sites, mean=evidence.calibration.mean(dim=0), limit=scales.limit,
+        seed=getattr(config, "seed", 0), progress=show,
+    )  # fmt: skip
+    baselines = Baselines(sites, evidence.calibration)
+    found = []
+    for number, dictionary in enumerate(dictionaries, 1):
+        found.append(judge(heldout, dictionary, baselines))
+        show("evaluating", number, len(dictionaries))
+    return found
 
 
-@torch.no_grad()
-def _describe(sae: Any, held: Held, evidence: Evidence, index: int) -> dict[str, float]:
-    return describe(sae.encode, sae.decode, held, site=index, calibration=evidence.calibration[:, index])
-
-
-def _forms(sae: Any, evidence: Evidence, index: int, metrics: dict[str, float]) -> Forms:
-    """What is spliced in at one site: the dictionary, a PCA of as many components as its L0, and the mean."""
-    pca = fit_pca(evidence.calibration[:, index], int(metrics["pca_components"]))
-    mean = pca.mean
-    forms = {"dictionary": sae, "pca": pca, "ablated": lambda x: mean.expand_as(x)}
-    return Forms(forms, evidence.scales.limit[index])
-
-
-def _save(run: Run, config: TrainConfig, learner: Learner, evidence: Evidence, site: int) -> str:
-    learner.fold()
-    learner.part.calibrate(learner.sae, evidence.calibration[:, site])
-    subject = evidence.subject
-    return save(run.workspace, learner.sae, {
-        "model_name": subject.name, "hook_name": config.places[site].hook, "context_size": config.context,
-        "prepend_bos": bool(subject.prefix), "prefix_tokens": list(subject.prefix), "model_digest": subject.digest,
-        "massive_norm": evidence.scales.limit[site].item(), "trained_tokens": config.tokens,
+def _save(run: Run, config: LoopConfig, stack: Stack, member: int, evidence: Evidence) -> str:
+    plan, subject = stack.plans[member], evidence.subject
+    sites, limit = evidence.stream.sites, evidence.scales.limit
+    return save(run.workspace, inference_of(stack, member, evidence.calibration), {
+        "model_name": subject.name, "hook_name": plan.reads[0].hook, "hook_name_out": plan.writes[0].hook,
+        "reads": [str(site) for site in plan.reads], "writes": [str(site) for site in plan.writes],
+        "context_size": config.context, "prepend_bos": bool(subject.prefix), "prefix_tokens": list(subject.prefix),
+        "model_digest": subject.digest, "massive_norm": limit[sites.index(plan.reads[0])].item(),
+        "trained_tokens": config.steps * config.batch, "training_architecture": plan.architecture, "k": plan.k,
     })  # fmt: skip
 
 
-def _provenance(config: TrainConfig, evidence: Evidence, spliced: Blocks, sae: torch.nn.Module) -> dict[str, object]:
-    threshold = getattr(sae, "threshold", None)
+def _open(run: Run, digest: str, plan: Plan) -> Dictionary:
+    sae = open_saelens(folder_of(run.workspace, digest)).requires_grad_(False)
+    return Dictionary(
+        digest, plan.label, "", plan.reads[0], plan.latents, sae.cfg.d_in, sae, reads=plan.reads, writes=plan.writes
+    )
+
+
+def _provenance(config: LoopConfig, plan: Plan, evidence: Evidence, dictionary: Dictionary) -> dict[str, object]:
+    threshold = getattr(dictionary.sae, "threshold", None)
     return {
         "train_tokens": config.steps * config.batch, "calibration_tokens": len(evidence.calibration),
-        "spliced_tokens": spliced.tokens_without_prefix, "ablation": "mean", "model_name": evidence.subject.name,
-        "threshold": None if threshold is None else threshold.max().item(), "context": config.context, "k": config.k,
+        "ablation": "mean", "model_name": evidence.subject.name, "context": config.context, "k": plan.k,
+        "threshold": None if threshold is None else threshold.max().item(), "seed": plan.seed,
+        "learning_rate": plan.learning_rate, "options": asdict(plan.options),
     }  # fmt: skip
 
 
 def _row(
-    run: Run, config: TrainConfig, digest: str, site: str, model: str, metrics: dict[str, object]
+    work: Work, evidence: Evidence, place: int, plan: Plan, dictionary: Dictionary, found: dict[str, object]
 ) -> dict[str, object]:
+    metrics = found | _provenance(work.config, plan, evidence, dictionary)
     return {
-        "dictionary": digest, "name": f"{site} {config.architecture} {config.latents} k={config.k}", "model": model,
-        "site": site, "layer": int(site.rpartition(":")[2]), "architecture": config.architecture,
-        "latents": config.latents, "run": run.run, "metrics": metrics | {"evaluated": time.time()},
+        "dictionary": dictionary.digest, "name": plan.label, "model": evidence.subject.digest,
+        "site": str(plan.reads[0]), "layer": plan.reads[0].layer, "architecture": plan.architecture,
+        "latents": plan.latents, "run": work.run.run, "metrics": metrics | {"place": place, "evaluated": time.time()},
     }  # fmt: skip
 
 

@@ -1,8 +1,8 @@
-"""`lacewing train`: text and a model go in, one dictionary per site comes out.
+"""`lacewing train` and `sweep`: text and a model go in, dictionaries come out, all from one stream of activations.
 
-1. The text's train split is cut into blocks; a sample gives each site's mean, scale and first latents.
-2. The stream fills the reservoir; each step draws one batch from it and trains every site's dictionary on it.
-3. Curves go to metrics/RUN/part-*.parquet as they come; a checkpoint every so often, and when interrupted.
+1. The config is multiplied out into plans, one per dictionary; those of one kind and shape form a stack.
+2. The text's train split is cut into blocks; a sample gives each site's mean, scale and the first latents.
+3. The stream fills the reservoir; each step draws one batch from it and trains every stack on it (`training.loop`).
 4. `training.finish` calibrates, saves, evaluates and registers.
 
 `resume` does the same from the newest checkpoint; what it makes is what the uninterrupted run would have made.
@@ -11,12 +11,7 @@
 from __future__ import annotations
 
 import shutil
-import time
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import torch
 from rich.console import Console
 
@@ -24,111 +19,144 @@ from data import runs
 from data.config import build
 from data.errors import Mistake
 from data.models import Subject
+from data.runs import Run
 from data.store import Workspace
 from data.texts import text_digest
+from data.words import Site
 from training import checkpoint
-from training.checkpoint import State
-from training.config import TrainConfig
-from training.finish import CALIBRATED, Evidence, finish, read_ordinary
-from training.learner import Learner
-from training.progress import Show, progress_bar, telling, whole
+from training.checkpoint import Saved, State
+from training.config import LoopConfig, SweepConfig, TrainConfig
+from training.finish import finish
+from training.loop import Work, loop
+from training.plans import Plan, plans, stacks_of
+from training.progress import Show, progress_bar, telling
 from training.reservoir import Reservoir
-from training.stream import Scales, Stream, calibration_blocks, heldout_blocks, measure, ordinary, read
+from training.stack import Stack, seat
+from training.stream import Stream, measure, ordinary, read
 from training.stream import open_stream as stream_of
 
 MEASURED = 8192
 """Tokens that means, scales and first latents are taken from."""
-CURVE = 50
-"""Steps between two Parquet parts of the training curve."""
 DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
+VERBS: dict[str, type[LoopConfig]] = {"train": TrainConfig, "sweep": SweepConfig}
 
 
-@dataclass
-class Work:
-    """A training run under way."""
+def train(workspace: Workspace, config: LoopConfig, *, console: Console | None = None) -> list[str]:
+    """Trains every dictionary of `config` (a `TrainConfig` or a `SweepConfig`) and returns their digests, in order.
 
-    run: runs.Run
-    config: TrainConfig
-    state: State
-    show: Show
-    curve: list[dict[str, Any]] = field(default_factory=list)
-
-    @property
-    def folder(self) -> Path:
-        """Where the checkpoints are."""
-        return self.run.folder / "checkpoints"
-
-
-def train(workspace: Workspace, config: TrainConfig, *, console: Console | None = None) -> list[str]:
-    """Trains a dictionary at each site and returns their digests; an equal finished run is not repeated.
-
-    Raises `Mistake` on an unknown model or site, a text too short, or a disk too small.
+    An equal finished run is not repeated. Raises `Mistake` on an unknown model, site or architecture, a text too
+    short, or a disk too small.
     """
+    verb = "sweep" if isinstance(config, SweepConfig) else "train"
+    wanted = plans_of(config)
     with progress_bar(console) as show:
-        show("opening the model", 0, 1)
-        subject = Subject.open(config.model, dtype=DTYPES[config.precision])
+        subject = open_subject(config, show)
         inputs = inputs_of(config, subject)
-        if done := runs.finished(workspace, "train", config, inputs):
+        if done := runs.finished(workspace, verb, config, inputs):
             return made_by(workspace, done)
-        stream = open_stream(config, subject)
-        check_space(workspace, config, subject)
-        with runs.start(workspace, "train", config, seed=config.seed, inputs=inputs) as run:
-            return _go(Work(run, config, begin(config, stream), telling(run, show)))
+        stream = open_stream(config, subject, wanted)
+        check_space(workspace, config, subject, wanted)
+        with runs.start(workspace, verb, config, seed=seed_of(config), inputs=inputs) as run:
+            return _go(Work(run, config, begin(config, stream, wanted), telling(run, show)))
 
 
 def resume(workspace: Workspace, run: str, *, console: Console | None = None) -> list[str]:
     """Goes on with training run `run` from its newest checkpoint (from the start, if it had none)."""
     record = runs.find(workspace, run)
-    if record["verb"] != "train":
+    if record["verb"] not in VERBS:
         raise Mistake(f"Run {record['run']} is a `{record['verb']}` run; only training runs can be resumed.")
-    config = build(TrainConfig, record["config"], where=f"run {record['run']}")
+    config = build(VERBS[record["verb"]], record["config"], where=f"run {record['run']}")
     with progress_bar(console) as show:
-        show("opening the model", 0, 1)
-        subject = Subject.open(config.model, dtype=DTYPES[config.precision])
-        if runs.recipe_of("train", config.__dict__, inputs_of(config, subject)) != record["recipe"]:
+        subject = open_subject(config, show)
+        if runs.recipe_of(record["verb"], config.__dict__, inputs_of(config, subject)) != record["recipe"]:
             raise Mistake(
                 f"Run {record['run']} cannot go on: its model, its text or lacewing's version changed since. "
-                f"Start it anew with `lacewing train`."
+                f"Start it anew with `lacewing {record['verb']}`."
             )
-        stream = open_stream(config, subject)
+        wanted = plans_of(config)
+        stream = open_stream(config, subject, wanted)
         with runs.resume(workspace, record["run"]) as again:
-            latest = checkpoint.newest(again.folder / "checkpoints")
-            state = begin(config, stream, checkpoint.scales_of(latest) if latest else None)
-            if latest:
-                checkpoint.load(latest, state)
+            state = begin(config, stream, wanted, checkpoint.read(again.folder / "checkpoints"))
             _forget_after(again, state.step)
             return _go(Work(again, config, state, telling(again, show)))
 
 
-def inputs_of(config: TrainConfig, subject: Subject) -> dict[str, str]:
+def plans_of(config: LoopConfig) -> list[Plan]:
+    """The dictionaries that `config` asks for; raises `Mistake` on an unknown architecture or setting."""
+    if isinstance(config, SweepConfig):
+        seeds = range(config.seed, config.seed + config.seeds)
+        latents, k, rates = (
+            config.values(name, kind) for name, kind in (("latents", int), ("k", float), ("learning_rate", float))
+        )
+        return plans(
+            config.architecture, config.places, latents=[int(n) for n in latents], k=k, learning_rate=rates, seed=seeds
+        )
+    assert isinstance(config, TrainConfig)
+    return plans(
+        config.architecture, config.places, latents=[config.latents], k=[float(config.k)],
+        learning_rate=[config.learning_rate], seed=[config.seed],
+    )  # fmt: skip
+
+
+def sites_of(wanted: list[Plan]) -> tuple[Site, ...]:
+    """The sites that the plans read and write, in the order in which a forward pass meets them."""
+    return tuple(sorted({site for plan in wanted for site in plan.reads + plan.writes}))
+
+
+def seed_of(config: LoopConfig) -> int:
+    """The seed of the order of the text and the shuffle."""
+    return getattr(config, "seed", 0)
+
+
+def device_of(config: LoopConfig) -> str:
+    """Where `config` wants model and dictionaries; raises `Mistake` when that is not there."""
+    if config.device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if config.device.startswith("cuda") and not torch.cuda.is_available():
+        raise Mistake(f"device = {config.device!r} was asked for, but torch finds no CUDA GPU; use --device cpu.")
+    try:
+        return str(torch.device(config.device))
+    except RuntimeError as error:
+        raise Mistake(f"device = {config.device!r} is not a device; write cpu, cuda or cuda:1.") from error
+
+
+def open_subject(config: LoopConfig, show: Show) -> Subject:
+    """The subject model in the precision and on the device of `config`."""
+    show("opening the model", 0, 1)
+    return Subject.open(config.model, dtype=DTYPES[config.precision], device=device_of(config))
+
+
+def inputs_of(config: LoopConfig, subject: Subject) -> dict[str, str]:
     """The digests of what training works on."""
     return {"model": subject.digest, "text": text_digest(config.text)}
 
 
 def made_by(workspace: Workspace, run: str) -> list[str]:
-    """The digests of the dictionaries that `run` made, shallowest first."""
+    """The digests of the dictionaries that `run` made, in the order of its plans."""
     with workspace.read() as db:
-        rows = db.execute("select dictionary from dictionaries where run = ? order by layer, site", [run]).fetchall()
+        rows = db.execute(
+            "select dictionary from dictionaries where run = ? order by cast(metrics->>'place' as integer)", [run]
+        ).fetchall()
     return [row[0] for row in rows]
 
 
-def open_stream(config: TrainConfig, subject: Subject) -> Stream:
+def open_stream(config: LoopConfig, subject: Subject, wanted: list[Plan]) -> Stream:
     """The activations of the text's train split at the sites, in the order of training; raises `Mistake`."""
-    stream = stream_of(subject, config.text, config.places, context=config.context, seed=config.seed)
+    stream = stream_of(subject, config.text, sites_of(wanted), context=config.context, seed=seed_of(config))
     if stream.shelf.tokens_without_prefix < config.batch:
         raise Mistake(
-            f"The text has {stream.shelf.tokens_without_prefix} tokens to train on, less than one batch of {config.batch}. "
-            f"Give a longer text with --text, or lower --batch and --buffer."
+            f"The text has {stream.shelf.tokens_without_prefix} tokens to train on, less than one batch of "
+            f"{config.batch}. Give a longer text with --text, or lower --batch and --buffer."
         )
     return stream
 
 
-def check_space(workspace: Workspace, config: TrainConfig, subject: Subject) -> None:
+def check_space(workspace: Workspace, config: LoopConfig, subject: Subject, wanted: list[Plan]) -> None:
     """Raises `Mistake` unless the disk has room for the checkpoints and the dictionaries."""
-    width = DTYPES[config.precision].itemsize
-    weights = 4 * 2 * config.latents * subject.d_model * len(config.places)
-    reservoir = config.buffer * len(config.places) * subject.d_model * width
-    needed = (checkpoint.KEPT + 1) * (3 * weights + reservoir) + weights
+    sites = len(sites_of(wanted))
+    weights = sum(4 * plan.latents * subject.d_model * (len(plan.reads) + len(plan.writes)) for plan in wanted)
+    reservoir = config.buffer * sites * subject.d_model * DTYPES[config.precision].itemsize
+    needed = (config.keep + 1) * (3 * weights + reservoir) + weights
     free = shutil.disk_usage(workspace.folder).free
     if free < needed:
         raise Mistake(
@@ -138,104 +166,45 @@ def check_space(workspace: Workspace, config: TrainConfig, subject: Subject) -> 
         )
 
 
-def begin(config: TrainConfig, stream: Stream, scales: Scales | None = None) -> State:
-    """A run's state before its first step; `scales` are measured unless a checkpoint knows them."""
-    rows = None
-    if scales is None:
+def begin(config: LoopConfig, stream: Stream, wanted: list[Plan], saved: Saved | None = None) -> State:
+    """A run's state before its first step, or as a checkpoint has it."""
+    device = stream.subject.device
+    if saved:
+        scales, rows = saved.scales, None
+    else:
         rows = read(stream.subject, stream.upcoming(1 + MEASURED // config.context), stream.sites)
         scales = measure(rows)
-        rows = rows[ordinary(rows, scales.limit)]
+        rows = rows[ordinary(rows, scales.limit)].to(device)
     stream.limit = scales.limit
-    learners = [
-        Learner(config, site, scales.mean[i], scale=scales.scale[i].item()) for i, site in enumerate(config.places)
-    ]
-    for index, learner in enumerate(learners):
-        if rows is not None:
-            learner.begin_at(rows[:, index])
-    dtype = DTYPES[config.precision]
-    width = stream.subject.d_model
-    reservoir = Reservoir(config.buffer, len(config.places), width=width, dtype=dtype, seed=config.seed)
-    return State(learners, reservoir, stream, scales)
+    stacks = []
+    for number, group in enumerate(stacks_of(wanted)):
+        members = [wanted[i] for i in group]
+        seats = [seat(plan, stream.sites, scales) for plan in members]
+        if saved:
+            stacks.append(Stack.saved(members, seats, saved.under(f"stack{number}"), config, device))
+        else:
+            assert rows is not None
+            stacks.append(Stack.begin(members, seats, rows, config))
+    reservoir = Reservoir(
+        config.buffer, len(stream.sites), width=stream.subject.d_model, dtype=DTYPES[config.precision],
+        seed=seed_of(config), device=device,
+    )  # fmt: skip
+    state = State(wanted, stacks, reservoir, stream, scales)
+    if saved:
+        checkpoint.restore(state, saved)
+    return state
 
 
 def _go(work: Work) -> list[str]:
     """Trains to the end, then finishes."""
     loop(work)
-    state, config = work.state, work.config
-    stream = state.stream
-    state.reservoir.values = state.reservoir.values.new_empty(0)  # frees the memory before the fp32 model needs it
-    chosen = calibration_blocks(stream, CALIBRATED)
-    heldout = heldout_blocks(stream.subject, config.text, context=config.context)
-    if config.precision != "fp32":
-        stream.subject.model.to("meta")  # frees it, though callers hold it: two models at once are the run's peak
-        stream.subject = Subject.open(config.model)
-    subject = stream.subject
-    calibration = read_ordinary(subject, chosen, stream, work.show)
-    evidence = Evidence(subject, calibration, heldout, state.scales)
-    made = finish(work.run, config, list(state.learners), evidence=evidence, progress=work.show)
-    work.run.summary |= {"dictionaries": made, "epochs": round(stream.epochs, 3) if stream.epochs is not None else None}
+    made = finish(work)
     shutil.rmtree(work.folder, ignore_errors=True)
     return made
 
 
-def loop(work: Work) -> None:
-    """Steps until the run's tokens are used up; a checkpoint is left behind when interrupted."""
-    state, config = work.state, work.config
-    try:
-        while state.step < config.steps:
-            fill(work)
-            with whole():
-                one_step(work)
-            if state.step % config.checkpoint_every == 0 or state.step == config.steps:
-                _write_curve(work)
-                checkpoint.save(work.folder, state)
-    except KeyboardInterrupt:
-        checkpoint.save(work.folder, state)
-        raise
-    finally:
-        _write_curve(work)
-
-
-def one_step(work: Work) -> None:
-    """Draws a batch and trains every dictionary on it."""
-    state, config = work.state, work.config
-    rows = state.reservoir.take(config.batch).values
-    now = time.time()
-    for index, learner in enumerate(state.learners):
-        went = learner.step(rows[:, index], state.step)
-        work.curve.append({
-            "step": state.step + 1, "tokens": (state.step + 1) * config.batch, "site": str(learner.site),
-            "loss": went.loss, "explained_variance": went.explained_variance, "l0": went.l0, "dead": went.dead,
-            "time": now,
-        })  # fmt: skip
-    state.step += 1
-    if state.step % CURVE == 0:
-        _write_curve(work)
-    work.show("training", state.step * config.batch, config.steps * config.batch)
-
-
-def fill(work: Work) -> None:
-    """Reads from the stream until the reservoir is full, or holds all that the remaining steps need."""
-    state, config = work.state, work.config
-    wanted = min(config.buffer, (config.steps - state.step) * config.batch)
-    while state.reservoir.filled < wanted:
-        with whole():
-            waiting = state.pending
-            rows = waiting if waiting is not None and len(waiting) else state.stream.next()
-            state.pending = state.reservoir.add(rows)
-        if state.step == 0:
-            work.show("filling the shuffle", state.reservoir.filled, wanted)
-
-
-def _write_curve(work: Work) -> None:
-    if work.curve:
-        part = f"metrics/{work.run.run}/part-{work.curve[-1]['step']:08d}.parquet"
-        work.run.workspace.write_part(part, pa.Table.from_pylist(work.curve))
-        work.curve.clear()
-
-
-def _forget_after(run: runs.Run, step: int) -> None:
+def _forget_after(run: Run, step: int) -> None:
     """Removes curve parts written after the checkpoint at `step`: those steps are done again."""
-    for part in run.folder.glob("part-*.parquet"):
-        if int(part.stem.removeprefix("part-")) > step:
+    for part in run.folder.glob("*-*.parquet"):
+        if int(part.stem.rpartition("-")[2]) > step:
             part.unlink()

@@ -12,39 +12,41 @@ import torch
 from data.errors import Mistake
 from data.models import Subject
 from training import checkpoint
-from training.checkpoint import State, checkpoints, load, newest, save
+from training.checkpoint import State, checkpoints, read, save
 from training.config import TrainConfig
 from training.progress import whole
-from training.train import begin, open_stream
+from training.train import begin, open_stream, plans_of
 
 
 @pytest.fixture
 def state(small: TrainConfig, subject: Subject) -> State:
-    state = begin(small, open_stream(small, subject))
+    wanted = plans_of(small)
+    state = begin(small, open_stream(small, subject, wanted), wanted)
     state.reservoir.add(state.stream.next())
-    for step, learner in enumerate(state.learners):
-        learner.step(state.reservoir.take(16).values[:, step], step)
+    for stack in state.stacks:
+        stack.step(state.reservoir.take(16).values, 0)
     state.step = 1
     return state
 
 
 def test_everything_comes_back(state: State, small: TrainConfig, subject: Subject, tmp_path: Path) -> None:
-    path = save(tmp_path, state)
-    again = begin(small, open_stream(small, subject), checkpoint.scales_of(path))
-    load(path, again)
+    save(tmp_path, state, keep=2)
+    wanted = plans_of(small)
+    again = begin(small, open_stream(small, subject, wanted), wanted, read(tmp_path))
     assert (again.step, again.stream.state(), len(again.reservoir)) == (1, state.stream.state(), len(state.reservoir))
-    for one, two in zip(state.learners, again.learners, strict=True):
-        rows = state.reservoir.values[:32, 0]
-        assert one.step(rows, 1) == two.step(rows, 1)
-        assert all(torch.equal(a, b) for a, b in zip(one.sae.parameters(), two.sae.parameters(), strict=True))
+    for one, two in zip(state.stacks, again.stacks, strict=True):
+        rows = state.reservoir.values[:32]
+        for number in (1, 2):  # the second step sees what Adam remembered of the first
+            assert torch.equal(one.step(rows, number), two.step(rows, number))
+        assert all(torch.equal(one.state()[name], two.state()[name]) for name in one.state())
     assert torch.equal(state.reservoir.take(8).values, again.reservoir.take(8).values)
     assert torch.equal(state.stream.next().values, again.stream.next().values)
 
 
 def test_the_newest_two_are_kept_in_safetensors_and_json(state: State, tmp_path: Path) -> None:
-    assert newest(tmp_path) is None
+    assert read(tmp_path) is None
     for state.step in (5, 10, 15):
-        save(tmp_path, state)
+        save(tmp_path, state, keep=2)
     assert [c.name for c in checkpoints(tmp_path)] == ["step-00000010", "step-00000015"]
     assert {f.suffix for f in tmp_path.rglob("*") if f.is_file()} == {".safetensors", ".json"}
 
@@ -52,7 +54,7 @@ def test_the_newest_two_are_kept_in_safetensors_and_json(state: State, tmp_path:
 def test_a_full_disk_leaves_the_earlier_checkpoint_and_a_sentence(
     state: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save(tmp_path, state)
+    save(tmp_path, state, keep=2)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -60,15 +62,15 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_and_a_sentence(
     monkeypatch.setattr(checkpoint, "save_file", full)
     state.step = 2
     with pytest.raises(Mistake, match=r"could not be written: .*No space left on device.* Earlier ones are kept"):
-        save(tmp_path, state)
+        save(tmp_path, state, keep=2)
     assert [p.name for p in tmp_path.iterdir()] == ["step-00000001"]
 
 
 def test_a_harmed_checkpoint_is_a_sentence(state: State, tmp_path: Path) -> None:
-    file = save(tmp_path, state) / "state.safetensors"
+    file = save(tmp_path, state, keep=2) / "state.safetensors"
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(Mistake, match=r"cannot be read .* Remove that folder to go on from the one before it"):
-        load(file.parent, state)
+        read(tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -22,8 +21,9 @@ from data.errors import Mistake
 from data.models import Subject
 from data.store import Workspace
 from data.texts import blocks, documents
+from training import loop as steps
 from training import train as room
-from training.checkpoint import checkpoints, newest
+from training.checkpoint import checkpoints
 from training.config import TrainConfig
 from training.dictionary import dictionaries_of, folder_of, load_dictionary
 from training.stream import read
@@ -119,20 +119,20 @@ def test_interrupted_at_a_random_step_and_resumed_is_bit_identical(
 ) -> None:
     """Ctrl-C writes a checkpoint at the step it came in, whichever that was."""
     at = random.Random(seed).randrange(1, small.steps)
-    original = room.one_step
+    original = steps.one_step
 
-    def interrupted(work: room.Work) -> None:
+    def interrupted(work: steps.Work) -> None:
         original(work)
         if work.state.step == at:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(room, "one_step", interrupted)
+    monkeypatch.setattr(steps, "one_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(workspace, small)
-    monkeypatch.setattr(room, "one_step", original)
+    monkeypatch.setattr(steps, "one_step", original)
     run = only_run(workspace)
     assert runs.find(workspace, run)["status"] == "stopped"
-    assert (newest(workspace.folder / "metrics" / run / "checkpoints") or Path()).name == f"step-{at:08d}"
+    assert checkpoints(workspace.folder / "metrics" / run / "checkpoints")[-1].name == f"step-{at:08d}"
     made = resume(workspace, run[:6])
     assert_same(weights(workspace, made), weights(*done))
     assert made == done[1]  # a digest is of content alone: the same work, the same name
@@ -142,21 +142,21 @@ def test_interrupted_at_a_random_step_and_resumed_is_bit_identical(
 def test_kill_9_keeps_the_last_checkpoint(
     done: tuple[Workspace, list[str]], workspace: Workspace, small: TrainConfig
 ) -> None:
-    """A process that kills itself without warning in the middle of a step, in which one site is already trained."""
+    """A process that kills itself without warning in the middle of a step."""
     code = """
 import json, os, signal, sys
 import torch
 torch.set_num_threads(1)
 from data.store import Workspace
 from training.config import TrainConfig
-from training.learner import Learner
+from training.stack import Stack
 from training.train import train
-original = Learner.step
-def killed(self, rows, number):
-    if number == 22 and self.site.layer == 1:
+original = Stack._update
+def killed(self, number):
+    if number == 22:
         os.kill(os.getpid(), signal.SIGKILL)
-    return original(self, rows, number)
-Learner.step = killed
+    return original(self, number)
+Stack._update = killed
 train(Workspace.open(sys.argv[1]), TrainConfig(**json.loads(sys.argv[2])))
 """
     command = [sys.executable, "-c", code, str(workspace.folder), json.dumps(asdict(small))]

@@ -1,24 +1,26 @@
 """TopK (Gao et al. 2024, arXiv 2406.04093): exactly the k largest latents of each token are active.
 
-The class, its AuxK loss and its inference form are sae-lens' own; there is no threshold, so nothing to calibrate.
+There is no threshold, so nothing to set at the end.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-from jaxtyping import Float
-from sae_lens.saes.topk_sae import TopKTrainingSAE, TopKTrainingSAEConfig
 from torch import Tensor
 
-from training.architectures._sae_lens import top_k_fields
-from training.config import TrainConfig
+from training.architectures import _shared, _topk
+from training.architectures._contract import Weights, each_alone
+from training.plans import Plan
+
+Options = _topk.Options
+places = each_alone
+begin = _shared.begin
+forward = functools.partial(_topk.forward, select=_topk.largest_of_each)
 
 
-def build(config: TrainConfig, d_model: int) -> TopKTrainingSAE:
-    """A fresh dictionary in training, of width `config.latents`."""
-    return TopKTrainingSAE(TopKTrainingSAEConfig(**top_k_fields(config, d_model)))
-
-
-def calibrate(sae: Any, x: Float[Tensor, "tokens d_model"]) -> None:
-    """Nothing: k is exact on every token."""
+def inference(weights: Weights, plan: Plan, x: Tensor, y: Tensor) -> Any:
+    """sae-lens' TopK dictionary."""
+    del x, y
+    return _shared.as_sae_lens("topk", weights, k=int(plan.k), rescale_acts_by_decoder_norm=False)

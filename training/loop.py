@@ -1,0 +1,131 @@
+"""The training loop: fill the reservoir, draw a batch, train every stack on it, keep the curves.
+
+1. Curves go to metrics/RUN/part-*.parquet as they come, one row per dictionary and step; figures leave the device a
+   few steps at a time.
+2. Every so often all dictionaries are measured on the same held-out tokens (`training.watch`).
+3. A checkpoint is written every so often, and when interrupted.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+from torch import Tensor
+
+from data.runs import Run
+from training import checkpoint
+from training.checkpoint import State
+from training.config import LoopConfig
+from training.progress import Show, whole
+from training.reservoir import mixing
+from training.stack import MEASURES
+from training.watch import Watch
+
+CURVE = 50
+"""Steps between two Parquet parts of the training curve."""
+
+
+@dataclass(frozen=True)
+class Went:
+    """How one step went: `measures` [member, measure] of each stack, and the documents in the batch."""
+
+    step: int
+    time: float
+    documents: int
+    measures: list[Tensor]
+
+
+@dataclass
+class Work:
+    """A training run under way."""
+
+    run: Run
+    config: LoopConfig
+    state: State
+    show: Show
+    curve: list[Went] = field(default_factory=list)
+    documents: list[int] = field(default_factory=list)
+    """Documents in each batch of this process so far: how well the shuffle mixes."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoints are."""
+        return self.run.folder / "checkpoints"
+
+
+def loop(work: Work) -> None:
+    """Steps until the run's tokens are used up; a checkpoint is left behind when interrupted."""
+    state, config = work.state, work.config
+    watch = Watch(work.run, config, state)
+    try:
+        while state.step < config.steps:
+            fill(work)
+            with whole():
+                one_step(work)
+            if config.evaluate_every and state.step % config.evaluate_every == 0:
+                watch.look(work.show)
+            if state.step % CURVE == 0:
+                write_curve(work, watch)
+            if state.step % config.checkpoint_every == 0 or state.step == config.steps:
+                write_curve(work, watch)
+                checkpoint.save(work.folder, state, keep=config.keep)
+    except KeyboardInterrupt:
+        checkpoint.save(work.folder, state, keep=config.keep)
+        raise
+    finally:
+        write_curve(work, watch)
+        watch.close()
+    if work.documents:
+        work.run.summary["mixing"] = round(statistics.mean(work.documents), 2)
+
+
+def one_step(work: Work) -> None:
+    """Draws a batch and trains every dictionary on it."""
+    state, config = work.state, work.config
+    rows = state.reservoir.take(config.batch)
+    measures = [stack.step(rows.values, state.step) for stack in state.stacks]
+    documents = mixing(rows)
+    state.step += 1
+    work.curve.append(Went(state.step, time.time(), documents, measures))
+    work.documents.append(documents)
+    work.show("training", state.step * config.batch, config.steps * config.batch)
+
+
+def fill(work: Work) -> None:
+    """Reads from the stream until the reservoir is full, or holds all that the remaining steps need."""
+    state, config = work.state, work.config
+    wanted = min(config.buffer, (config.steps - state.step) * config.batch)
+    while len(state.reservoir) < wanted:
+        with whole():
+            waiting = state.pending
+            rows = waiting if waiting is not None and len(waiting) else state.stream.next()
+            state.pending = state.reservoir.add(rows)
+        if state.step == 0:
+            work.show("filling the shuffle", len(state.reservoir), wanted)
+
+
+def write_curve(work: Work, watch: Watch) -> None:
+    """Writes the steps since the last part."""
+    rows = [row for went in work.curve for row in _rows(work, went)]
+    if rows:
+        part = f"metrics/{work.run.run}/part-{work.curve[-1].step:08d}.parquet"
+        work.run.workspace.write_part(part, pa.Table.from_pylist(rows))
+        work.curve.clear()
+        watch.curve(rows)
+
+
+def _rows(work: Work, went: Went) -> list[dict[str, object]]:
+    found = {
+        plan: values
+        for stack, measures in zip(work.state.stacks, went.measures, strict=True)
+        for plan, values in zip(stack.plans, measures.tolist(), strict=True)
+    }
+    return [
+        {"step": went.step, "tokens": went.step * work.config.batch, "site": plan.place, "dictionary": plan.name}
+        | dict(zip(MEASURES, values, strict=True)) | {"documents": went.documents, "time": went.time}
+        for plan, values in ((plan, found[plan]) for plan in work.state.plans)
+    ]  # fmt: skip
