@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from data.errors import Mistake, unknown
 from data.store import Workspace
 from data.words import Feature
@@ -31,6 +33,9 @@ _MODEL = "regexp_replace(rtrim(coalesce(r.config->>'model', {}.model), '/'), '.*
 
 DENSE = 0.1
 """A feature active at more than this share of tokens is called dense: too common to mean one thing."""
+DENSITY_EDGES = tuple(step / 4 for step in range(-20, 1))
+"""Borders of the bins of a density histogram: log10 of the share of tokens, four bins to a decade. The first bin
+holds rarer latents too; those that never fire are counted apart."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,39 @@ def dictionaries(workspace: Workspace) -> list[Row]:
            left join (select dictionary, count(distinct latent) as in_circuits from nodes
                       where latent is not null group by 1) n using (dictionary)
            order by d.layer, d.site, d.dictionary""",
+    )
+
+
+def heldout_curve(workspace: Workspace, run: str) -> list[Row]:
+    """What a training run found on held-out text as it went, by step, one row a dictionary; it is read from parts, and
+    so waits for nobody. In the units of the final metrics, without intervals:
+
+    `step`, `tokens` (trained on so far), `place` (of the dictionary in its run), `site` (what it writes; several with
+    commas), `explained_variance`, `cosine`, `l0`, `l2_ratio` (norm of reconstruction to norm of activation), `dead` and
+    `dense` (shares of latents, of the `heldout_tokens` alone), `ce_recovered` against mean and `ce_recovered_zero`
+    against zero ablation (NULL when ablation costs nothing), `kl` (nats per token), `density_never` and
+    `density_counts` (latents that never fire, and those in each bin of `DENSITY_EDGES`), `time` (seconds of the epoch).
+    """
+    parts = sorted((workspace.folder / "metrics" / run).glob("heldout-*.parquet"))
+    return [row for part in parts for row in pq.read_table(part).to_pylist()]
+
+
+def training_runs(workspace: Workspace) -> list[Row]:
+    """Runs that train dictionaries (`train` and `sweep`), newest first."""
+    return rows(workspace, "select * from runs where verb in ('train', 'sweep') order by started desc")
+
+
+def dictionaries_of_run(workspace: Workspace, run: str) -> list[Row]:
+    """What a finished training run made, in its own order.
+
+    By the run's summary, not by the column `run`: an equal dictionary that another run makes is recorded under that one.
+    """
+    return rows(
+        workspace,
+        """select d.* from dictionaries d, runs r
+           where r.run = ? and list_contains(cast(r.summary->'dictionaries' as varchar[]), d.dictionary)
+           order by coalesce(cast(d.metrics->>'place' as integer), 0), d.layer, d.site""",
+        [run],
     )
 
 

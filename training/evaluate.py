@@ -1,43 +1,140 @@
-"""How good a dictionary is: on held-out documents, in fp32, beside PCA with as many components as latents are active.
+"""How good dictionaries are: on held-out documents, the same tokens for all, beside codes that learned no features.
 
-1. `sample` picks blocks of the held-out split in rounds over documents, so that few tokens come from many documents.
-2. Explained variance is 1 - sum |x - x'|^2 / sum |x - mean|^2 over tokens, without prefix, padding, massive ones.
-3. CE-recovered splices x' into the model at the same tokens: (ablated - spliced) / (ablated - clean) cross-entropy of
-   the next token, where *ablated* puts the mean training activation there (mean ablation; 0 components of the PCA).
-4. A latent is dead when it fired neither on the held-out nor on the calibration tokens.
-5. PCA (Pearson 1901) is fitted on the calibration tokens, which are training text.
-
-Intervals are 95 % percentile bootstraps over documents (Efron 1979) of the ratio of sums.
+1. `hold_out` (training/heldout.py) reads the text once; `describe` (measures.py) compares reconstructions token by
+   token; `effects` (splicing.py) says what the model loses when they stand in for its own values.
+2. `during` gives these figures while training: one row for each dictionary, for metrics/RUN/heldout-*.parquet.
+3. `judge` gives them at the end, each with a 95 % bootstrap interval over documents, and beside them those of PCA with
+   as many components as the dictionary's L0 and of a random dictionary (baselines.py).
+4. A latent is dead when it fired on none of the held-out tokens; at the end, on none of the calibration tokens either.
+   There is no interval for that: a resample holds fewer different documents, so more latents are silent in each.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as nn_functional
 
-from data.errors import Mistake
 from data.models import Subject
+from data.runs import Run
 from data.texts import Blocks
 from data.words import Estimate, Site
+from training import measures
+from training.baselines import Baselines
+from training.heldout import PASS, HeldOut
+from training.measures import CHUNK, Description, Ratio
+from training.splicing import Effect, Reconstruction
 from training.stream import ordinary, read, real
+
+COLUMNS = pa.schema(
+    {
+        "step": pa.int64(), "tokens": pa.int64(), "place": pa.int32(), "site": pa.string(),
+        "explained_variance": pa.float64(), "cosine": pa.float64(), "l0": pa.float64(), "l2_ratio": pa.float64(),
+        "dead": pa.float64(), "dense": pa.float64(), "ce_recovered": pa.float64(), "ce_recovered_zero": pa.float64(),
+        "kl": pa.float64(), "density_never": pa.int32(), "density_counts": pa.list_(pa.int32()),
+        "heldout_tokens": pa.int32(), "time": pa.float64(),
+    }
+)  # fmt: skip
+"""The columns of metrics/RUN/heldout-*.parquet; `data.queries.heldout_curve` says what each means."""
+
+
+def during(heldout: HeldOut, dictionaries: Sequence[Reconstruction]) -> list[dict[str, Any]]:
+    """The figures of each dictionary as they are now: `COLUMNS`, but for `step`, `tokens` and `time`."""
+    effects = heldout.effects(dictionaries)
+    return [
+        {"place": place, "site": ",".join(map(str, dictionary.writes)), "heldout_tokens": len(heldout.rows)}
+        | _plain(measures.describe(heldout, dictionary), measures.recovered(heldout, effect))
+        for place, (dictionary, effect) in enumerate(zip(dictionaries, effects, strict=True))
+    ]
+
+
+def _plain(found: Description, shares: dict[str, Ratio]) -> dict[str, Any]:
+    values = {name: _finite(ratio.value) for name, ratio in (found.ratios | shares).items()}
+    return values | {"dead": found.firing.silent, "dense": found.firing.dense} | found.firing.histogram()
+
+
+def write(run: Run, rows: Sequence[Mapping[str, Any]], *, step: int) -> Path:
+    """Keeps what `during` found at `step` as a part of the run's held-out curve, columns of the caller's own too."""
+    own = pa.Table.from_pylist([{k: v for k, v in row.items() if k not in COLUMNS.names} for row in rows]).schema
+    schema = pa.unify_schemas([COLUMNS, own])
+    table = pa.Table.from_pylist([{**row, "step": step} for row in rows], schema=schema)
+    return run.workspace.write_part(f"metrics/{run.run}/heldout-{step:08d}.parquet", table)
+
+
+def judge(heldout: HeldOut, dictionary: Reconstruction, baselines: Baselines) -> dict[str, Any]:
+    """The final figures of `dictionary` and its baselines, flat: `NAME`, `NAME_lower`, `NAME_upper`.
+
+    A baseline's begin with its name, as in `pca_explained_variance`. When several sites are written, the figures are of
+    all together and `sites` has each one's own.
+    """
+    found = measures.describe(heldout, dictionary)
+    k = round(found.ratios["l0"].value)
+    others = baselines.beside(dictionary, latents=found.firing.counts.shape[1], k=k)
+    effect, *beside = heldout.effects([dictionary, *others.values()])
+    flat = _figures(found.ratios | measures.recovered(heldout, effect)) | _firing(found, dictionary, baselines)
+    for (name, other), spliced in zip(others.items(), beside, strict=True):
+        ratios = measures.describe(heldout, other).ratios | measures.recovered(heldout, spliced)
+        flat |= {f"{name}_components": k} | _figures(ratios, f"{name}_")
+    if len(dictionary.writes) > 1:
+        flat["sites"] = {str(site): _of_site(heldout, found, effect, site) for site in dictionary.writes}
+    return flat | _extent(heldout)
+
+
+def _figures(ratios: Mapping[str, Ratio], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, ratio in ratios.items():
+        flat |= _interval(prefix + name, ratio.estimate())
+    return flat
+
+
+def _interval(name: str, estimate: Estimate) -> dict[str, Any]:
+    values = {name: estimate.value, f"{name}_lower": estimate.lower, f"{name}_upper": estimate.upper}
+    return {key: _finite(value) for key, value in values.items()}
+
+
+def _finite(value: float) -> float | None:
+    """None for a ratio to nothing (an ablation that costs nothing): JSON has no NaN."""
+    return value if math.isfinite(value) else None
+
+
+def _firing(found: Description, dictionary: Reconstruction, baselines: Baselines) -> dict[str, Any]:
+    calibration = baselines.at(dictionary.reads)
+    silent = torch.from_numpy(found.firing.density == 0) & ~measures.fired(dictionary, calibration)
+    tokens = int(found.firing.tokens.sum()) + len(calibration)
+    return (
+        {"dead": silent.double().mean().item(), "dead_tokens": tokens}
+        | _interval("dense", found.firing.dense_estimate()) | found.firing.histogram()
+    )  # fmt: skip
+
+
+def _of_site(heldout: HeldOut, found: Description, effect: Mapping[Site, Effect], site: Site) -> dict[str, Any]:
+    return _figures({"explained_variance": found.sites[site]} | measures.recovered(heldout, {site: effect[site]}))
+
+
+def _extent(heldout: HeldOut) -> dict[str, Any]:
+    documents = len(np.unique(heldout.document))
+    return {
+        "heldout_tokens": len(heldout.rows), "heldout_documents": documents, "spliced_tokens": heldout.spliced_tokens,
+    }  # fmt: skip
+
+
+# Below: what `training.finish` calls today; it goes when that calls `judge`.
 
 DESCRIBED = 8_192
 """Held-out tokens on which reconstructions are compared."""
 SPLICED = 2_048
 """Of these, tokens on which cross-entropy is measured: each costs a pass through the model, and
 three more from each site on."""
-RESAMPLES = 1000
-PASS = 4
-"""Blocks in a pass with logits: 4 x 128 x 49152 of them take 100 MB, three times over."""
-CHUNK = 4096
-"""Tokens encoded at a time: 2304 latents of that many take 38 MB."""
 
 Reconstruct = Callable[[Tensor], Tensor]
 Progress = Callable[[str, int, int], None]
@@ -72,18 +169,6 @@ def fit_pca(rows: Float[Tensor, "tokens d_model"], components: int) -> Pca:
     away = rows - mean
     _, vectors = torch.linalg.eigh(away.T @ away)
     return Pca(mean, vectors[:, vectors.shape[1] - components :])
-
-
-def sample(blocks: Blocks, tokens: int, seed: int) -> Blocks:
-    """About `tokens` tokens' worth of blocks: one of each document in a random order, then a second, and so on."""
-    if not len(blocks):
-        raise Mistake("The text has no document in its held-out split to evaluate on; give a longer text with --text.")
-    order = np.random.default_rng(seed).permutation(len(blocks))
-    seen: dict[int, int] = {}
-    rounds = [seen[d] for d in blocks.document[order].tolist() if seen.update({d: seen.get(d, -1) + 1}) is None]
-    order = order[np.argsort(rounds, kind="stable")]
-    total = np.cumsum(blocks.length[order] - blocks.prefix)
-    return blocks[order[: int(np.searchsorted(total, tokens)) + 1]]
 
 
 def hold(subject: Subject, blocks: Blocks, sites: tuple[Site, ...], limit: Tensor, progress: Progress) -> Held:
@@ -211,7 +296,7 @@ def _cross_entropy(blocks: Blocks, logits: Tensor) -> np.ndarray:
 
 def ratio(above: np.ndarray, below: np.ndarray, *, seed: int = 0) -> Estimate:
     """sum(above) / sum(below) over documents, with a 95 % bootstrap interval over documents."""
-    drawn = np.random.default_rng(seed).multinomial(len(above), np.full(len(above), 1 / len(above)), RESAMPLES)
+    drawn = np.random.default_rng(seed).multinomial(len(above), np.full(len(above), 1 / len(above)), 1000)
     values = (drawn @ above) / (drawn @ below)
     lower, upper = np.quantile(values, [0.025, 0.975])
     return Estimate(float(above.sum() / below.sum()), float(lower), float(upper))
@@ -238,3 +323,6 @@ def _flat(name: str, estimate: Estimate) -> dict[str, float]:
 def flat_recovered(found: Mapping[str, Estimate]) -> dict[str, float]:
     """`recovered`'s estimates of `dictionary` and `pca` as flat metrics."""
     return _flat("ce_recovered", found["dictionary"]) | _flat("pca_ce_recovered", found["pca"])
+
+
+from training.heldout import sample as sample  # noqa: E402

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import held
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,9 @@ from data.errors import Mistake
 from data.models import Subject
 from data.texts import Blocks, Document, blocks
 from data.words import Site
-from training.evaluate import Forms, describe, fit_pca, hold, ratio, recovered, sample
+from training.baselines import Baselines
+from training.evaluate import Forms, describe, fit_pca, flat_recovered, hold, judge, ratio, recovered, sample
+from training.heldout import hold_out
 
 SITE = Site(0)
 NO_LIMIT = torch.tensor([1e9])
@@ -112,3 +115,20 @@ def test_interval_covers_as_often_as_it_says() -> None:
         found = ratio(above, below)
         missed += not found.lower <= 0.7 <= found.upper
     assert missed / 300 < 0.11
+
+
+def test_judge_gives_the_figures_that_describe_and_recovered_gave(subject: Subject) -> None:
+    """Same tokens, same definitions, same bootstrap draws: two ways of computing, so fp32 rounding alone."""
+    limit, mean = torch.tensor([1e9]), torch.full((1, 32), 0.1)
+    blocks = sample(held.text(subject), 10**9, 0)
+    before = hold(subject, blocks, (SITE,), limit, lambda *_: None)
+    sae, calibration = held.relu(), before.rows[:60]
+    writer = torch.linalg.lstsq(sae.encode(before.rows[:, 0]), sae.reconstruct(before.rows[:, 0])).solution
+    expected = describe(sae.encode, lambda f: f @ writer, before, site=0, calibration=calibration[:, 0])
+    pca = fit_pca(calibration[:, 0], int(expected["pca_components"]))
+    forms = {"dictionary": sae.reconstruct, "pca": pca, "ablated": lambda x: mean.expand_as(x)}
+    expected |= flat_recovered(recovered(subject, blocks, {SITE: Forms(forms, limit[0])})[SITE])
+    heldout = hold_out(subject, held.text(subject), (SITE,), mean=mean, limit=limit, seed=0, size=held.ALL)
+    found = judge(heldout, sae, Baselines((SITE,), calibration))
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=2e-3, abs=1e-4), name

@@ -1,0 +1,63 @@
+"""What is held out: which blocks, whose documents, and what ablations cost."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from held import SITE, held, text
+
+from data.errors import Mistake
+from data.models import Subject
+from data.words import Site
+from training.heldout import Size, sample
+from training.splicing import Constant
+from training.stream import read
+
+
+def test_sample_takes_many_documents_before_a_second_block_of_one(subject: Subject) -> None:
+    blocks = text(subject)
+    chosen = sample(blocks, 24 * 5, seed=0)
+    assert len(set(chosen.document.tolist())) == len(chosen)
+    assert len(sample(blocks, 10**9, seed=0)) == len(blocks)
+    with pytest.raises(Mistake, match="no document in its held-out split"):
+        sample(blocks[slice(0, 0)], 10, seed=0)
+
+
+def test_rows_are_those_of_the_stream_with_their_documents(subject: Subject) -> None:
+    sites = (Site(0), Site(1, "mlp_out"))
+    found = held(subject, *sites)
+    blocks = sample(text(subject), 10**9, seed=0)
+    torch.testing.assert_close(found.rows, read(subject, blocks, sites).float())
+    expected = np.repeat(blocks.document, blocks.length - blocks.prefix)
+    np.testing.assert_array_equal(found.document, expected)
+    torch.testing.assert_close(found.at((sites[1], sites[0]))[:, :32], found.rows[:, 1])
+
+
+def test_the_spliced_blocks_are_the_first_of_those_described(subject: Subject) -> None:
+    found = held(subject, size=Size(described=300, spliced=100))
+    blocks = [part.blocks for part in found.clean]
+    assert sum(map(len, blocks)) == len(sample(text(subject), 100, seed=0))
+    assert found.spliced_tokens == sum(b.tokens_without_prefix for b in blocks)
+    first = np.concatenate([part.rows((SITE,)).numpy() for part in found.clean])
+    np.testing.assert_array_equal(found.rows[: len(first), 0].numpy(), first)
+    assert 300 <= len(found.rows) < 340
+    assert 100 <= found.spliced_tokens < 140
+
+
+def test_ablations_are_constants_spliced_in(subject: Subject) -> None:
+    found = held(subject, Site(0), Site(1), mean=0.3)
+    for site in found.sites:
+        zero, mean = found.effects([Constant(site, torch.zeros(32)), Constant(site, torch.full((32,), 0.3))])
+        np.testing.assert_allclose(found.ablated[site].zero, zero[site].loss)
+        np.testing.assert_allclose(found.ablated[site].mean, mean[site].loss)
+        assert len({found.loss.sum(), found.ablated[site].zero.sum(), found.ablated[site].mean.sum()}) == 3
+
+
+def test_losses_are_sums_over_documents(subject: Subject) -> None:
+    found = held(subject)
+    documents = np.concatenate([part.blocks.document for part in found.clean])
+    assert len(found.loss) == len(set(documents.tolist())) == 24
+    blocks = text(subject)
+    expected = [int((blocks.length[blocks.document == d] - blocks.prefix - 1).sum()) for d in range(24)]
+    np.testing.assert_array_equal(found.predictions, expected)

@@ -1,0 +1,192 @@
+"""Measures of a reconstruction, each a ratio of sums over documents, so that documents can be resampled.
+
+1. `describe` compares the reconstruction with the model's values, token by token, and counts what fires.
+2. Explained variance is 1 - sum |y - y'|^2 / sum |y - mean|^2 over tokens, of what is written; `l2_ratio` is the mean
+   of |y'| / |y|: below 1 the reconstruction is shrunk.
+3. `recovered` turns losses into shares: (ablated - spliced) / (ablated - clean) cross-entropy of the next token,
+   against mean and against zero ablation; `kl` is nats per predicted token.
+4. A latent is *dense* when it fires on more than a tenth of the tokens.
+
+Intervals are 95 % percentile bootstraps over documents (Efron 1979).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from data.queries import DENSE, DENSITY_EDGES
+from data.words import Estimate, Site
+from training.heldout import HeldOut
+from training.splicing import Effect, Reconstruction
+
+RESAMPLES = 1000
+CHUNK = 4096
+"""Tokens encoded at a time: 2304 latents of that many take 38 MB."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """sum(above) / sum(below), both [document]."""
+
+    above: np.ndarray
+    below: np.ndarray
+
+    @property
+    def value(self) -> float:
+        """NaN when there is nothing below."""
+        return float(_divided(self.above.sum(keepdims=True), self.below.sum(keepdims=True))[0])
+
+    def estimate(self, *, seed: int = 0) -> Estimate:
+        """With its interval over documents."""
+        drawn = resamples(len(self.above), seed)
+        return interval(self.value, _divided(drawn @ self.above, drawn @ self.below))
+
+
+def resamples(documents: int, seed: int = 0) -> np.ndarray:
+    """How often each document is drawn [resample, document] when as many as there are are drawn with replacement."""
+    return np.random.default_rng(seed).multinomial(documents, np.full(documents, 1 / documents), RESAMPLES)
+
+
+def interval(value: float, drawn: np.ndarray) -> Estimate:
+    """`value` with the middle 95 % of what the resamples gave; no bounds (NaN) when one of them gave no number."""
+    if not np.isfinite(drawn).all():
+        return Estimate(value, float("nan"), float("nan"))
+    lower, upper = np.quantile(drawn, [0.025, 0.975])
+    return Estimate(value, float(lower), float(upper))
+
+
+def _divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return above / below
+
+
+@dataclass(frozen=True)
+class Firing:
+    """How often latents fire: `counts` [document, d_sae] of the `tokens` [document]."""
+
+    counts: Int[Tensor, "document d_sae"]
+    tokens: np.ndarray
+
+    @property
+    def density(self) -> np.ndarray:
+        """[d_sae] the share of tokens on which each latent fires."""
+        return self.counts.sum(dim=0).numpy() / self.tokens.sum()
+
+    @property
+    def silent(self) -> float:
+        """The share of latents that never fire."""
+        return float((self.density == 0).mean()) if self.density.size else 0.0
+
+    @property
+    def dense(self) -> float:
+        """The share of latents that are dense."""
+        return float((self.density > DENSE).mean()) if self.density.size else 0.0
+
+    def dense_estimate(self) -> Estimate:
+        """With its interval over documents."""
+        drawn = resamples(len(self.tokens))
+        number = np.zeros(len(drawn))
+        for part in self.counts.split(CHUNK, dim=1):  # of 65k latents at once: half a gigabyte
+            number += (drawn @ part.numpy() > DENSE * (drawn @ self.tokens)[:, None]).sum(axis=1)
+        return interval(self.dense, number / max(1, self.counts.shape[1]))
+
+    def histogram(self) -> dict[str, int | list[int]]:
+        """How many latents never fire, and how many have a density between `DENSITY_EDGES`."""
+        density = self.density[self.density > 0]
+        counts, _ = np.histogram(np.clip(np.log10(density), DENSITY_EDGES[0], DENSITY_EDGES[-1]), DENSITY_EDGES)
+        return {"density_never": len(self.density) - len(density), "density_counts": counts.tolist()}
+
+
+@dataclass(frozen=True)
+class Description:
+    """Everything that needs no splicing."""
+
+    ratios: dict[str, Ratio]
+    """explained_variance, cosine, l0 and l2_ratio."""
+    sites: dict[Site, Ratio]
+    """The explained variance of each written site."""
+    firing: Firing
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """A few tokens' reconstruction beside the truth. All [tokens], but for `error` [tokens, site] and `fired`."""
+
+    error: Tensor
+    cosine: Tensor
+    length: Tensor
+    fired: Tensor
+
+
+@torch.no_grad()
+def describe(heldout: HeldOut, reconstruction: Reconstruction) -> Description:
+    """Compares what `reconstruction` writes with what the model has there."""
+    x, y = heldout.at(reconstruction.reads), heldout.at(reconstruction.writes)
+    sites = len(reconstruction.writes)
+    parts = [_compare(reconstruction, a, b, sites) for a, b in zip(x.split(CHUNK), y.split(CHUNK), strict=True)]
+    active = torch.cat([part.fired.sum(dim=-1).float() for part in parts])
+    spread = _by_site((y - y.mean(dim=0)).square(), sites)
+    tokens = _grouped(heldout, torch.ones(len(y)))
+    variance, error = _grouped(heldout, spread), _grouped(heldout, torch.cat([part.error for part in parts]))
+    ratios = {
+        "explained_variance": Ratio((variance - error).sum(axis=1), variance.sum(axis=1)),
+        "cosine": Ratio(_grouped(heldout, torch.cat([part.cosine for part in parts])), tokens),
+        "l0": Ratio(_grouped(heldout, active), tokens),
+        "l2_ratio": Ratio(_grouped(heldout, torch.cat([part.length for part in parts])), tokens),
+    }
+    shares = {s: Ratio(variance[:, i] - error[:, i], variance[:, i]) for i, s in enumerate(reconstruction.writes)}
+    return Description(ratios, shares, Firing(_counts(heldout, parts), tokens))
+
+
+@torch.no_grad()
+def fired(reconstruction: Reconstruction, x: Float[Tensor, "tokens read"]) -> Bool[Tensor, " d_sae"]:
+    """Which latents fire on any of `x`."""
+    return torch.stack([(reconstruction.encode(part) != 0).any(dim=0).cpu() for part in x.split(CHUNK)]).any(dim=0)
+
+
+def _compare(
+    reconstruction: Reconstruction, x: Float[Tensor, "tokens read"], y: Float[Tensor, "tokens written"], sites: int
+) -> _Compared:
+    fired = reconstruction.encode(x) != 0
+    back = reconstruction.reconstruct(x)
+    length = back.norm(dim=-1) / y.norm(dim=-1).clamp(min=1e-12)
+    return _Compared(_by_site((y - back).square(), sites), functional.cosine_similarity(y, back, dim=-1), length, fired)
+
+
+def _by_site(values: Float[Tensor, "tokens written"], sites: int) -> Float[Tensor, "tokens site"]:
+    """Sums over each site's coordinates."""
+    return values.unflatten(-1, (sites, -1)).sum(dim=-1)
+
+
+def _counts(heldout: HeldOut, parts: Sequence[_Compared]) -> Int[Tensor, "document d_sae"]:
+    """How often each latent fires in each document."""
+    counts = torch.zeros(heldout.index.max() + 1, parts[0].fired.shape[1], dtype=torch.int32)
+    for index, part in zip(torch.from_numpy(heldout.index).split(CHUNK), parts, strict=True):
+        counts.index_add_(0, index, part.fired.cpu().int())
+    return counts
+
+
+def _grouped(heldout: HeldOut, values: Float[Tensor, " tokens *site"]) -> np.ndarray:
+    """Sums of `values` by document, in fp64."""
+    total = torch.zeros(int(heldout.index.max()) + 1, *values.shape[1:], dtype=torch.float64)
+    return total.index_add_(0, torch.from_numpy(heldout.index), values.cpu().double()).numpy()
+
+
+def recovered(heldout: HeldOut, effects: Mapping[Site, Effect]) -> dict[str, Ratio]:
+    """`ce_recovered`, `ce_recovered_zero` and `kl` of what was spliced in; over several sites, of all of them."""
+    sites = list(effects)
+    clean, spliced = len(sites) * heldout.loss, np.sum([effects[s].loss for s in sites], axis=0)
+    mean = np.sum([heldout.ablated[s].mean for s in sites], axis=0)
+    zero = np.sum([heldout.ablated[s].zero for s in sites], axis=0)
+    return {
+        "ce_recovered": Ratio(mean - spliced, mean - clean),
+        "ce_recovered_zero": Ratio(zero - spliced, zero - clean),
+        "kl": Ratio(np.sum([effects[s].kl for s in sites], axis=0), len(sites) * heldout.predictions),
+    }
