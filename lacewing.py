@@ -46,6 +46,17 @@ VERBS = {
     "demo": Verb("the whole path on a small real model, in one go", "lacewing:DemoConfig", "lacewing:demo", True),
     "train": Verb("train dictionaries", "training.config:TrainConfig", "training.train:train", True, True),
     "resume": Verb("go on with a stopped training run", "training.config:ResumeConfig", "lacewing:resume"),
+    "import": Verb(
+        "bring in a dictionary trained elsewhere",
+        "training.exchange_config:ImportConfig",
+        "training.importing:import_dictionary",
+        True,
+    ),
+    "export": Verb(
+        "write a dictionary out for other tools",
+        "training.exchange_config:ExportConfig",
+        "training.exporting:export_dictionary",
+    ),
     "harvest": Verb("collect feature activations", "autointerp.config:HarvestConfig", "autointerp.harvest:harvest"),
     "circuit": Verb("trace and verify a circuit", "circuits.config:CircuitConfig", "circuits.discover:circuit"),
     "explain": Verb("explain features", "autointerp.config:ExplainConfig", "autointerp.explain:explain"),

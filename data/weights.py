@@ -61,7 +61,7 @@ def _from_hub(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=True))
     except (LocalEntryNotFoundError, FileNotFoundError):
         pass
-    if _offline():
+    if offline():
         raise OSError("no route to the hub")
     try:
         return Path(snapshot_download(name, allow_patterns=patterns))
@@ -69,7 +69,7 @@ def _from_hub(name: str) -> Path:
         raise OSError(str(error)) from error
 
 
-def _offline() -> bool:
+def offline() -> bool:
     """Whether the hub is out of reach; asked once with a short timeout, since its client retries for minutes."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return True

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("data", "training", "circuits", "autointerp", "dashboard")
 PARTS = {
     "training/architectures": "`build(...)`, a dictionary that sae-lens trains",
+    "training/formats": "`recognises(folder)`, `load(folder)`, `save(...)` if it can be written",
     "data/tasks": "`METRIC`, `templates(tokenize, rng)`",
     "circuits/methods": "`COST`, and `gradients(problem, steps, report)` or `effects(...)`",
     "autointerp/explainers": "`explain(...)`: a text or an error",

@@ -1,0 +1,1 @@
+"""Formats in which dictionaries come from elsewhere, one file each."""

@@ -1,0 +1,1 @@
+"""Inference classes of dictionaries that sae-lens has none for, one file each."""
