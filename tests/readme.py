@@ -15,6 +15,7 @@ ROOMS = ("data", "training", "circuits", "autointerp", "dashboard")
 PARTS = {
     "training/architectures": "`build(...)`, a dictionary that sae-lens trains",
     "training/formats": "`recognises(folder)`, `load(folder)`, `save(...)` if it can be written",
+    "training/sinks": "`PACKAGE`, `open(run, folder, config)`: takes rows of `curve` and `heldout`, and `close`",
     "data/tasks": "`METRIC`, `templates(tokenize, rng)`",
     "circuits/methods": "`COST`, and `gradients(problem, steps, report)` or `effects(...)`",
     "autointerp/explainers": "`explain(...)`: a text or an error",
