@@ -45,6 +45,8 @@ class Verb:
 VERBS = {
     "demo": Verb("the whole path on a small real model, in one go", "lacewing:DemoConfig", "lacewing:demo", True),
     "train": Verb("train dictionaries", "training.config:TrainConfig", "training.train:train", True, True),
+    "sweep": Verb("train a grid and draw its front", "training.config:SweepConfig", "training.sweep:sweep", True, True),
+    "front": Verb("show the front of a sweep again", "training.front:FrontConfig", "training.front:front"),
     "resume": Verb("go on with a stopped training run", "training.config:ResumeConfig", "lacewing:resume"),
     "import": Verb(
         "bring in a dictionary trained elsewhere",
@@ -56,6 +58,9 @@ VERBS = {
         "write a dictionary out for other tools",
         "training.exchange_config:ExportConfig",
         "training.exporting:export_dictionary",
+    ),
+    "doctor": Verb(
+        "say what is wrong with a dictionary", "training.exchange_config:DoctorConfig", "training.doctor:doctor"
     ),
     "harvest": Verb("collect feature activations", "autointerp.config:HarvestConfig", "autointerp.harvest:harvest"),
     "circuit": Verb("trace and verify a circuit", "circuits.config:CircuitConfig", "circuits.discover:circuit"),

@@ -15,7 +15,7 @@ import shutil
 import torch
 from rich.console import Console
 
-from data import runs
+from data import queries, runs
 from data.config import build
 from data.errors import Mistake
 from data.models import Subject
@@ -28,6 +28,7 @@ from training.checkpoint import Saved, State
 from training.config import LoopConfig, SweepConfig, TrainConfig
 from training.finish import finish
 from training.loop import Work, loop
+from training.needs import check_fits
 from training.plans import Plan, plans, stacks_of
 from training.progress import Show, progress_bar, telling
 from training.reservoir import Reservoir
@@ -55,7 +56,7 @@ def train(workspace: Workspace, config: LoopConfig, *, console: Console | None =
         if done := runs.finished(workspace, verb, config, inputs):
             return made_by(workspace, done)
         stream = open_stream(config, subject, wanted)
-        check_space(workspace, config, subject, wanted)
+        check_fits(workspace, config, subject, wanted)
         with runs.start(workspace, verb, config, seed=seed_of(config), inputs=inputs) as run:
             return _go(Work(run, config, begin(config, stream, wanted), telling(run, show)))
 
@@ -133,11 +134,7 @@ def inputs_of(config: LoopConfig, subject: Subject) -> dict[str, str]:
 
 def made_by(workspace: Workspace, run: str) -> list[str]:
     """The digests of the dictionaries that `run` made, in the order of its plans."""
-    with workspace.read() as db:
-        rows = db.execute(
-            "select dictionary from dictionaries where run = ? order by cast(metrics->>'place' as integer)", [run]
-        ).fetchall()
-    return [row[0] for row in rows]
+    return [row["dictionary"] for row in queries.dictionaries_of_run(workspace, run)]
 
 
 def open_stream(config: LoopConfig, subject: Subject, wanted: list[Plan]) -> Stream:
@@ -149,21 +146,6 @@ def open_stream(config: LoopConfig, subject: Subject, wanted: list[Plan]) -> Str
             f"{config.batch}. Give a longer text with --text, or lower --batch and --buffer."
         )
     return stream
-
-
-def check_space(workspace: Workspace, config: LoopConfig, subject: Subject, wanted: list[Plan]) -> None:
-    """Raises `Mistake` unless the disk has room for the checkpoints and the dictionaries."""
-    sites = len(sites_of(wanted))
-    weights = sum(4 * plan.latents * subject.d_model * (len(plan.reads) + len(plan.writes)) for plan in wanted)
-    reservoir = config.buffer * sites * subject.d_model * DTYPES[config.precision].itemsize
-    needed = (config.keep + 1) * (3 * weights + reservoir) + weights
-    free = shutil.disk_usage(workspace.folder).free
-    if free < needed:
-        raise Mistake(
-            f"Training needs up to {needed / 1e9:.1f} GB for checkpoints and dictionaries, but "
-            f"{str(workspace.folder)!r} has {free / 1e9:.1f} GB free. Free some, lower --buffer, or use "
-            f"another --workspace."
-        )
 
 
 def begin(config: LoopConfig, stream: Stream, wanted: list[Plan], saved: Saved | None = None) -> State:

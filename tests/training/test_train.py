@@ -216,7 +216,7 @@ def test_too_small_a_disk_is_a_sentence(
 
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(room.shutil, "disk_usage", lambda _: usage(1000))
-    with pytest.raises(Mistake, match=r"Training needs up to .* GB .* has 0.0 GB free. Free some, lower --buffer"):
+    with pytest.raises(Mistake, match=r"would need .* of disk space for checkpoints .* and 1 kB are free"):
         train(workspace, small)
 
 
