@@ -1,134 +1,96 @@
-"""Evaluation against brute force: reconstructions, PCA, splicing, intervals."""
+"""Figures while training and at the end: which there are, that they agree, and how they are kept."""
 
 from __future__ import annotations
+
+import json
 
 import held
 import numpy as np
 import pytest
 import torch
 
-from data.errors import Mistake
+from data import queries, runs
 from data.models import Subject
-from data.texts import Blocks, Document, blocks
+from data.store import Workspace
 from data.words import Site
 from training.baselines import Baselines
-from training.evaluate import Forms, describe, fit_pca, flat_recovered, hold, judge, ratio, recovered, sample
-from training.heldout import hold_out
+from training.evaluate import COLUMNS, during, judge, write
 
-SITE = Site(0)
-NO_LIMIT = torch.tensor([1e9])
-
-
-@pytest.fixture(scope="module")
-def text(subject: Subject) -> Blocks:
-    words = ["The man near the cars walks here. ", "The keys to the cabinet are here. ", "The dogs by the tree sleep. "]
-    documents = [Document(i, words[i % 3] * (2 + i % 5), "heldout") for i in range(24)]
-    return blocks(documents, subject.tokenizer, context=20, prefix=subject.prefix)
+RATIOS = {"explained_variance", "cosine", "l0", "l2_ratio", "ce_recovered", "ce_recovered_zero", "kl"}
+SITES = (held.SITE, Site(1), Site(1, "mlp_in"), Site(1, "mlp_out"))
 
 
-def test_sample_takes_many_documents_before_a_second_block_of_one(text: Blocks) -> None:
-    chosen = sample(text, 24 * 5, seed=0)
-    assert len(set(chosen.document.tolist())) == len(chosen)
-    assert len(sample(text, 10**9, seed=0)) == len(text)
-    with pytest.raises(Mistake, match="no document in its held-out split"):
-        sample(text[slice(0, 0)], 10, seed=0)
-
-
-def test_pca_is_the_best_linear_code() -> None:
-    x = torch.randn(500, 12) @ torch.randn(12, 12) + 3
-    away = x - x.mean(0)
-    _, _, v = torch.linalg.svd(away, full_matrices=False)
-    expected = x.mean(0) + away @ v[:4].T @ v[:4]
-    torch.testing.assert_close(fit_pca(x, 4)(x), expected, atol=1e-3, rtol=1e-3)  # fp32, products squared
-
-
-def test_metrics_equal_a_loop_over_tokens(subject: Subject, text: Blocks) -> None:
-    held = hold(subject, text, (SITE,), NO_LIMIT, lambda *_: None)
-    torch.manual_seed(0)
-    reader, writer = torch.randn(32, 40), torch.randn(40, 32) * 0.05
-    reader[:, 7] = 0  # never fires
+def kinds() -> list[held.Made]:
+    """An SAE, a transcoder, a crosscoder."""
+    generator = torch.Generator().manual_seed(0)
+    reader, writer = torch.randn(64, 50, generator=generator), 0.1 * torch.randn(50, 64, generator=generator)
 
     def encode(x: torch.Tensor) -> torch.Tensor:
-        return (x @ reader - 1).relu()
+        return (x @ reader[: x.shape[1]] - 2).relu()
 
-    found = describe(encode, lambda f: f @ writer, held, site=0, calibration=held.rows[:50, 0])
-    rows = held.rows[:, 0]
-    mean, error, variance, active, cosine = rows.mean(0), 0.0, 0.0, 0, 0.0
-    for x in rows:
-        f = encode(x)
-        error += float((x - f @ writer).square().sum())
-        variance += float((x - mean).square().sum())
-        active += int((f > 0).sum())
-        cosine += float(torch.cosine_similarity(x, f @ writer, dim=0))
-    # sums of some hundred fp32 numbers in another order
-    assert found["explained_variance"] == pytest.approx(1 - error / variance, rel=1e-4)
-    assert found["l0"] == pytest.approx(active / len(rows), rel=1e-6)
-    assert found["cosine"] == pytest.approx(cosine / len(rows), rel=1e-4)
-    assert found["dead"] == pytest.approx((encode(rows) == 0).all(0).float().mean().item())
-    assert found["dead"] >= 1 / 40
-    assert found["heldout_tokens"] == text.tokens_without_prefix
-    assert found["heldout_documents"] == 24
+    narrow = held.Made(encode, lambda x: encode(x) @ writer[:, :32])
+    return [
+        held.relu(), held.Made(encode, narrow.reconstruct, SITES[2:3], SITES[3:]),
+        held.Made(encode, lambda x: encode(x) @ writer, SITES[:2], SITES[:2]),
+    ]  # fmt: skip
 
 
-def test_nothing_changed_recovers_all_and_the_mean_nothing(subject: Subject, text: Blocks) -> None:
-    mean = torch.randn(32)
-    forms = {"same": lambda x: x, "again": lambda x: mean.expand_as(x), "ablated": lambda x: mean.expand_as(x)}
-    found = recovered(subject, text, {SITE: Forms(forms, NO_LIMIT[0])})[SITE]
-    assert found["same"].value == pytest.approx(1, abs=1e-5)
-    assert found["again"].value == 0
+def test_the_curve_and_the_final_figures_agree(subject: Subject) -> None:
+    heldout = held.held(subject, *SITES)
+    baselines = Baselines(SITES, heldout.rows[:100])
+    for row, dictionary in zip(during(heldout, kinds()), kinds(), strict=True):
+        final = judge(heldout, dictionary, baselines)
+        for name in (RATIOS | {"dense", "density_never", "density_counts", "heldout_tokens"}) & row.keys():
+            assert row[name] == pytest.approx(final[name], rel=1e-5, abs=1e-9), name  # the same work in other batches
+        assert row["dead"] >= final["dead"]  # which more tokens are looked at for
 
 
-@pytest.mark.parametrize("kind", ["resid_post", "mlp_out"])
-def test_recovered_equals_splicing_by_hand(kind: str, subject: Subject, text: Blocks) -> None:
-    site = Site(0, kind)
-    forms = {"half": lambda x: 0.5 * x, "ablated": lambda x: torch.zeros_like(x)}
-    other = Site(1)  # beside another site, whose forms must not get in the way
-    both = {site: Forms(forms, NO_LIMIT[0]), other: Forms(forms, NO_LIMIT[0])}
-    found = recovered(subject, text, both)[site]["half"].value
-    total = {}
-    for factor in (1.0, 0.5, 0.0):
-        total[factor] = sum(_by_hand(subject, text, row, site, factor) for row in range(len(text)))
-    expected = (total[0.0] - total[0.5]) / (total[0.0] - total[1.0])
-    assert found == pytest.approx(expected, rel=1e-3)  # a difference of sums, in fp32
+def test_every_figure_has_its_interval_and_its_baselines(subject: Subject) -> None:
+    heldout = held.held(subject, *SITES)
+    sae, transcoder, crosscoder = (judge(heldout, d, Baselines(SITES, heldout.rows[:100])) for d in kinds())
+    for found, names in ((sae, ("pca_", "random_")), (transcoder, ("linear_",)), (crosscoder, ("pca_", "random_"))):
+        for name in (prefix + ratio for prefix in ("", *names) for ratio in RATIOS):
+            assert found[f"{name}_lower"] <= found[name] <= found[f"{name}_upper"], name
+        for prefix in names:
+            assert found[f"{prefix}components"] == round(found["l0"])
+        assert not [key for key in found if key.startswith({"pca_", "random_", "linear_"}.difference(names).pop())]
+        json.dumps(found, allow_nan=False)
+    assert sae["pca_l0"] == sae["pca_components"]
+    assert sae["dense_lower"] <= sae["dense"] <= sae["dense_upper"]
+    assert sae["dead_tokens"] == len(heldout.rows) + 100
+    assert "sites" not in sae
+    assert crosscoder["sites"].keys() == {"resid_post:0", "resid_post:1"}
+    assert crosscoder["sites"]["resid_post:1"].keys() > {"explained_variance", "ce_recovered", "kl_upper"}
 
 
-def _by_hand(subject: Subject, text: Blocks, row: int, site: Site, factor: float) -> float:
-    """One block alone, unpadded, scaled at `site` except at the prefix: summed loss from the first real token on."""
-    tokens = torch.from_numpy(text.tokens[row : row + 1, : int(text.length[row])])
-    scale = torch.full((tokens.shape[1], 1), factor)
-    scale[: text.prefix] = 1
-    with torch.no_grad():
-        logits = subject.run(tokens, edits={site: lambda value: value * scale})
-    assert logits is not None
-    first = text.prefix
-    return float(torch.nn.functional.cross_entropy(logits[0, first:-1], tokens[0, first + 1 :], reduction="sum"))
+def test_an_ablation_that_costs_nothing_gives_no_share(subject: Subject) -> None:
+    heldout = held.held(subject)
+    free = type(heldout.ablated[held.SITE])(heldout.loss, heldout.loss)
+    object.__setattr__(heldout, "ablated", {held.SITE: free})
+    [row] = during(heldout, [held.scaled(1.0)])
+    assert row["ce_recovered"] is None
+    assert row["kl"] == pytest.approx(0, abs=1e-6)
+    assert judge(heldout, held.scaled(1.0), Baselines(heldout.sites, heldout.rows))["ce_recovered_lower"] is None
 
 
-def test_interval_covers_as_often_as_it_says() -> None:
-    """300 draws of 40 documents: a 95 % interval misses the truth in 5 %, give or take three standard errors and the
-    bootstrap's known optimism with few documents."""
-    generator = np.random.default_rng(0)
-    missed = 0
-    for _ in range(300):
-        below = generator.uniform(50, 150, 40)
-        above = below * generator.normal(0.7, 0.2, 40)
-        found = ratio(above, below)
-        missed += not found.lower <= 0.7 <= found.upper
-    assert missed / 300 < 0.11
+def test_what_is_written_while_training_is_read_back_by_step(subject: Subject, workspace: Workspace) -> None:
+    heldout = held.held(subject)
+    with runs.start(workspace, "train", {}) as run:
+        for step in (10, 5):
+            rows = during(heldout, [held.relu(), held.scaled(0.5)])
+            path = write(
+                run, [row | {"tokens": step * 32, "architecture": "topk", "time": 1.0} for row in rows], step=step
+            )
+            assert path.name == f"heldout-{step:08d}.parquet"
+        found = queries.heldout_curve(workspace, run.run)
+    assert [(row["step"], row["place"]) for row in found] == [(5, 0), (5, 1), (10, 0), (10, 1)]
+    assert found[0].keys() == {*COLUMNS.names, "architecture"}
+    assert found[0]["site"] == "resid_post:0"
+    assert found[0] == rows[0] | {"step": 5, "tokens": 160, "architecture": "topk", "time": 1.0}
+    assert found[0]["density_never"] + sum(found[0]["density_counts"]) == 40
+    assert np.isfinite(found[1]["ce_recovered_zero"])
+    assert queries.heldout_curve(workspace, "none") == []
 
 
-def test_judge_gives_the_figures_that_describe_and_recovered_gave(subject: Subject) -> None:
-    """Same tokens, same definitions, same bootstrap draws: two ways of computing, so fp32 rounding alone."""
-    limit, mean = torch.tensor([1e9]), torch.full((1, 32), 0.1)
-    blocks = sample(held.text(subject), 10**9, 0)
-    before = hold(subject, blocks, (SITE,), limit, lambda *_: None)
-    sae, calibration = held.relu(), before.rows[:60]
-    writer = torch.linalg.lstsq(sae.encode(before.rows[:, 0]), sae.reconstruct(before.rows[:, 0])).solution
-    expected = describe(sae.encode, lambda f: f @ writer, before, site=0, calibration=calibration[:, 0])
-    pca = fit_pca(calibration[:, 0], int(expected["pca_components"]))
-    forms = {"dictionary": sae.reconstruct, "pca": pca, "ablated": lambda x: mean.expand_as(x)}
-    expected |= flat_recovered(recovered(subject, blocks, {SITE: Forms(forms, limit[0])})[SITE])
-    heldout = hold_out(subject, held.text(subject), (SITE,), mean=mean, limit=limit, seed=0, size=held.ALL)
-    found = judge(heldout, sae, Baselines((SITE,), calibration))
-    for name, value in expected.items():
-        assert found[name] == pytest.approx(value, rel=2e-3, abs=1e-4), name
+def test_each_column_is_described_where_the_curve_is_read() -> None:
+    assert all(f"`{name}`" in (queries.heldout_curve.__doc__ or "") for name in COLUMNS.names)
