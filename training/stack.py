@@ -62,7 +62,12 @@ class Stack:
     """Dictionaries trained together; `weights` have a leading axis `member`."""
 
     def __init__(
-        self, plans: Sequence[Plan], seats: Sequence[Seat], weights: Weights, schedule: LoopConfig, group: Any = None
+        self,
+        plans: Sequence[Plan],
+        seats: Sequence[Seat],
+        weights: Weights,
+        schedule: LoopConfig,
+        group: Alone | None = None,
     ) -> None:
         self.plans, self.seats, self.schedule = list(plans), list(seats), schedule
         self.group = group or Alone()
@@ -81,7 +86,7 @@ class Stack:
     @classmethod
     def begin(
         cls, plans: Sequence[Plan], seats: Sequence[Seat], rows: Float[Tensor, "tokens site d_model"],
-        schedule: LoopConfig, group: Any = None,
+        schedule: LoopConfig, group: Alone | None = None,
     ) -> Stack:  # fmt: skip
         """A stack whose first weights come from a sample of activations."""
         part = parts.load(FOLDER, plans[0].architecture)
@@ -92,7 +97,7 @@ class Stack:
     @classmethod
     def saved(
         cls, plans: Sequence[Plan], seats: Sequence[Seat], state: Mapping[str, Tensor], schedule: LoopConfig,
-        device: torch.device, group: Any = None,
+        device: torch.device, group: Alone | None = None,
     ) -> Stack:  # fmt: skip
         """A stack with the weights that `state` has; `load` sets the rest."""
         weights = {n.removeprefix("weights/"): w.to(device) for n, w in state.items() if n.startswith("weights/")}
@@ -100,17 +105,14 @@ class Stack:
 
     def step(self, rows: Float[Tensor, "batch site d_model"], number: int) -> Float[Tensor, "member measures"]:
         """One step (`number` counts from 0) on raw activations; gives `MEASURES` of each member."""
-        x, y = self.inputs(rows)
-        loss, spread = self._learn(x, y), _spread(y)
+        x, y = self.inputs(self.group.own(rows))
+        loss = self._learn(x, y, len(rows))
+        (total, error, active), fired, spread = self._exchange(loss, y, weight=x.shape[1] / len(rows))
         self._update(number)
         dead = self.silent > SILENT
-        fired = self.group.any(loss.fired)
-        tokens = x.shape[1] * self.group.world
-        self.silent = torch.where(fired, 0, self.silent + tokens)
-        measures = self.group.mean(torch.stack([_total(loss), loss.error / spread, loss.active]).detach())
-        self._steer(measures[2])
-        total, unexplained, active = measures
-        return torch.stack([total, 1 - unexplained, active, dead.float().mean(dim=-1), self.coefficient], dim=-1)
+        self.silent = torch.where(fired, 0, self.silent + len(rows))
+        self._steer(active)
+        return torch.stack([total, 1 - error / spread, active, dead.float().mean(dim=-1), self.coefficient], dim=-1)
 
     def inputs(self, rows: Float[Tensor, "batch site d_model"]) -> tuple[Tensor, Tensor]:
         """What members read and are to write: [member, batch, d_in] and [member, batch, d_out]."""
@@ -120,17 +122,17 @@ class Stack:
         pairs = [_seen(rows, s) for s in self.seats]
         return torch.stack([x for x, _ in pairs]), torch.stack([y for _, y in pairs])
 
-    def loss(self, x: Tensor, y: Tensor, borrow: Any = None) -> Loss:
-        """The architecture's loss on scaled activations, as of now."""
+    def loss(self, x: Tensor, y: Tensor, borrow: Any = None, batch: int | None = None) -> Loss:
+        """The architecture's loss on scaled activations, as of now; `batch` tokens are in all processes' parts."""
         dead = self.silent > SILENT
         k = tuple(plan.k for plan in self.plans)
         given = Given(
             k, self.coefficient, dead if bool(dead.any()) else None, self.options, borrow or _no_borrowing,
-            self.group.world, self.group.share,
+            batch, self.group.share,
         )  # fmt: skip
         return self.part.forward(self.weights, x, y, given)
 
-    def _learn(self, x: Tensor, y: Tensor) -> Loss:
+    def _learn(self, x: Tensor, y: Tensor, batch: int) -> Loss:
         """The loss, with its gradient in the weights' `.grad`."""
         borrowed: list[tuple[str, int, Tensor, Tensor]] = []
 
@@ -141,7 +143,7 @@ class Stack:
 
         for weight in self.weights.values():
             weight.grad = None
-        loss = self.loss(x, y, borrow)
+        loss = self.loss(x, y, borrow, batch)
         _total(loss).sum().backward()
         for name, member, rows, leaf in borrowed:
             grad, own = self.weights[name].grad, leaf.grad
@@ -150,10 +152,22 @@ class Stack:
         return loss
 
     @torch.no_grad()
+    def _exchange(self, loss: Loss, y: Tensor, *, weight: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Makes gradients those of the whole batch, and gives its figures, what fired, and its spread."""
+        own = y[:1] if y.stride(0) == 0 else y
+        mean, square = own.mean(dim=1), own.square().sum(dim=-1).mean(dim=-1)
+        figures = torch.stack([_total(loss), loss.error, loss.active]).detach()
+        grads = [w.grad if w.grad is not None else torch.zeros_like(w) for w in self.weights.values()]
+        found = self.group.mean([*grads, figures, loss.fired.float(), mean, square], weight)
+        *grads, figures, fired, mean, square = found
+        for own, grad in zip(self.weights.values(), grads, strict=True):
+            own.grad = grad
+        spread = square - mean.square().sum(dim=-1)  # y is centred: the mean of a batch is small beside its squares
+        return figures, fired > 0, spread.expand(len(y))
+
+    @torch.no_grad()
     def _update(self, number: int) -> None:
         share = rate(number, self.schedule)
-        for weight in self.weights.values():
-            weight.grad = self.group.mean(weight.grad if weight.grad is not None else torch.zeros_like(weight))
         if self.schedule.decoder == "unit":
             self._stay_on_sphere()
         for plan, options in zip(self.plans, self.optimizer.param_groups, strict=True):
@@ -237,12 +251,6 @@ def _seen(rows: Float[Tensor, "tokens site d_model"], own: Seat) -> tuple[Tensor
 def _moved(own: Seat, device: torch.device) -> Seat:
     sides = [Affine(side.mean.to(device), side.scale.to(device)) for side in (own.inward, own.outward)]
     return Seat(own.reads, own.writes, *sides)
-
-
-def _spread(y: Float[Tensor, "member batch d_out"]) -> Float[Tensor, " member"]:
-    first = y[:1] if y.stride(0) == 0 else y
-    spread = (first - first.mean(dim=1, keepdim=True)).square().sum(dim=-1).mean(dim=-1)
-    return spread.expand(len(y))
 
 
 def _total(loss: Loss) -> Float[Tensor, " member"]:

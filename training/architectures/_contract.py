@@ -65,8 +65,8 @@ class Given:
     options: Any
     borrow: Callable[[str, int, Tensor], Tensor]
     """`borrow(name, member, rows)`: a copy of a few rows of a weight; its gradient is added to the weight's."""
-    world: int = 1
-    """How many processes share the batch (`training.group`)."""
+    batch: int | None = None
+    """Tokens in the whole batch, where several processes share it (`training.group`); None: x is all of it."""
     share: Callable[[Tensor], Tensor] = lambda own: own
     """Gives the values [n] of all processes for those of this one."""
 

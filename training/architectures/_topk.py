@@ -61,39 +61,38 @@ def forward(weights: Weights, x: Tensor, y: Tensor, given: Given, *, select: Sel
     """The squared error of what the survivors write, and AuxK."""
     found = encoded(weights, x, select, given)
     written = decode(found.values, weights["W_dec"], found.chosen) + weights["b_dec"][:, None]
-    return loss_of(weights, x, y, written, found=found, given=given)
+    return loss_of(x, y, written, found=found, given=given)
 
 
-def loss_of(weights: Weights, x: Tensor, y: Tensor, written: Tensor, *, found: Encoded, given: Given) -> Loss:
+def loss_of(x: Tensor, y: Tensor, written: Tensor, *, found: Encoded, given: Given) -> Loss:
     """The loss once it is known what is written: [member, batch, d_out]."""
     error = (written - y).square().sum(dim=-1).mean(dim=-1)
     extra = {}
     if given.dead is not None and given.options.auxiliary:
-        extra["auxiliary"] = auxiliary(weights, x, (y - written).detach(), given)
+        extra["auxiliary"] = auxiliary(x, (y - written).detach(), given)
     return Loss(error, found.chosen.count / x.shape[1], found.chosen.fired, extra)
 
 
 def auxiliary(
-    weights: Weights,
     x: Float[Tensor, "member batch d_in"],
     residual: Float[Tensor, "member batch d_out"],
     given: Given,
 ) -> Float[Tensor, " member"]:
     """AuxK: squared error of the residual as told by the d_model/2 dead latents that respond most to each token."""
     assert given.dead is not None
-    losses = [_auxiliary(weights, x[i], residual[i], i, given) for i in range(len(x))]
+    losses = [_auxiliary(x[i], residual[i], i, given) for i in range(len(x))]
     return given.options.auxiliary * torch.stack(losses)
 
 
-def _auxiliary(weights: Weights, x: Tensor, residual: Tensor, member: int, given: Given) -> Float[Tensor, ""]:
+def _auxiliary(x: Tensor, residual: Tensor, member: int, given: Given) -> Float[Tensor, ""]:
     assert given.dead is not None
     dead = given.dead[member].nonzero()[:, 0]
     if not len(dead):
         return residual.new_zeros(())
     most = x.shape[-1] // 2
     reading, bias, writing = (given.borrow(name, member, dead) for name in ("W_enc", "b_enc", "W_dec"))
-    norms = writing.norm(dim=-1, keepdim=True)
-    pre = torch.addmm(bias, x, reading.T) * norms.detach().T
+    norms = writing.detach().norm(dim=-1, keepdim=True)  # ranks; the row itself is what writes
+    pre = torch.addmm(bias, x, reading.T) * norms.T
     told = revived(pre, most) @ (writing / norms)
     return min(1.0, len(dead) / most) * (told - residual).square().sum(dim=-1).mean()
 
@@ -114,17 +113,20 @@ def largest_of_all(ranking: Float[Tensor, "member batch d_sae"], given: Given) -
 
 
 def _largest(flat: Float[Tensor, " entries"], k: float, batch: int, given: Given) -> Int[Tensor, " kept"]:
-    """The places of the largest, by ranking only the candidates above a quantile of a sample."""
-    count = int(k * batch)
+    """The places of the largest, by ranking only the candidates above a quantile of a sample.
+
+    Processes that share the batch take the least of their quantiles: above it each has all its candidates.
+    """
+    count = int(k * (given.batch or batch))
     floor = flat[::STRIDE]
-    rank = floor.numel() - int(MARGIN * count / STRIDE) - 1
+    rank = floor.numel() - int(MARGIN * k * batch / STRIDE) - 1
     guess = floor.kthvalue(rank).values if rank > 0 else flat.new_full((), -torch.inf)
-    places = _above(flat, guess)
+    places = _above(flat, given.share(guess[None]).min())
     everyone = given.share(flat[places])
-    if len(everyone) < count * given.world:
+    if len(everyone) < count:
         places = torch.arange(len(flat), device=flat.device)
         everyone = given.share(flat)
-    bound = everyone.kthvalue(len(everyone) - count * given.world + 1).values
+    bound = everyone.kthvalue(len(everyone) - count + 1).values
     found = flat[places]
     return places[(found >= bound) & (found > 0)]
 
