@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -155,7 +156,11 @@ def _do(name: str, given: list[str]) -> None:
     from data.store import Workspace
 
     _stop_on_sigterm()
-    _show(_fetch(verb.run)(Workspace.open(arguments.workspace, create=verb.creates), settings))
+    if getattr(settings, "dry_run", False):  # which makes no workspace
+        workspace = Workspace(Path(arguments.workspace))
+    else:
+        workspace = Workspace.open(arguments.workspace, create=verb.creates)
+    _show(_fetch(verb.run)(workspace, settings))
 
 
 class _Parser(argparse.ArgumentParser):

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = ("data", "training", "circuits", "autointerp", "dashboard")
 PARTS = {
     "training/architectures": "`build(...)`, a dictionary that sae-lens trains",
+    "training/checks": "`check(patient)`: a verdict, its number, a sentence",
     "training/formats": "`recognises(folder)`, `load(folder)`, `save(...)` if it can be written",
     "training/sinks": "`PACKAGE`, `open(run, folder, config)`: takes rows of `curve` and `heldout`, and `close`",
     "data/tasks": "`METRIC`, `templates(tokenize, rng)`",
