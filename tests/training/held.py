@@ -15,12 +15,13 @@ from training.heldout import HeldOut, Size, hold_out
 
 SITE = Site(0)
 ALL = Size(described=10**9, spliced=10**9)
+DOCUMENTS = 12
 WORDS = ("The man near the cars walks here. ", "The keys to the cabinet are here. ", "The dogs by the tree sleep. ")
 
 
 def text(subject: Subject) -> Blocks:
-    """24 documents of different lengths, in blocks of 20 tokens."""
-    documents = [Document(i, WORDS[i % 3] * (2 + i % 5), "heldout") for i in range(24)]
+    """A dozen documents of one to three blocks of 20 tokens."""
+    documents = [Document(i, WORDS[i % 3] * (2 + i % 4), "heldout") for i in range(DOCUMENTS)]
     return blocks(documents, subject.tokenizer, context=20, prefix=subject.prefix)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from held import SITE, held, text
+from held import DOCUMENTS, SITE, held, text
 
 from data.errors import Mistake
 from data.models import Subject
@@ -17,7 +17,7 @@ from training.stream import read
 
 def test_sample_takes_many_documents_before_a_second_block_of_one(subject: Subject) -> None:
     blocks = text(subject)
-    chosen = sample(blocks, 24 * 5, seed=0)
+    chosen = sample(blocks, DOCUMENTS * 5, seed=0)
     assert len(set(chosen.document.tolist())) == len(chosen)
     assert len(sample(blocks, 10**9, seed=0)) == len(blocks)
     with pytest.raises(Mistake, match="no document in its held-out split"):
@@ -35,14 +35,14 @@ def test_rows_are_those_of_the_stream_with_their_documents(subject: Subject) -> 
 
 
 def test_the_spliced_blocks_are_the_first_of_those_described(subject: Subject) -> None:
-    found = held(subject, size=Size(described=300, spliced=100))
+    found = held(subject, size=Size(described=200, spliced=80))
     blocks = [part.blocks for part in found.clean]
-    assert sum(map(len, blocks)) == len(sample(text(subject), 100, seed=0))
+    assert sum(map(len, blocks)) == len(sample(text(subject), 80, seed=0))
     assert found.spliced_tokens == sum(b.tokens_without_prefix for b in blocks)
     first = np.concatenate([part.rows((SITE,)).numpy() for part in found.clean])
     np.testing.assert_array_equal(found.rows[: len(first), 0].numpy(), first)
-    assert 300 <= len(found.rows) < 340
-    assert 100 <= found.spliced_tokens < 140
+    assert 200 <= len(found.rows) < 220
+    assert 80 <= found.spliced_tokens < 100
 
 
 def test_ablations_are_constants_spliced_in(subject: Subject) -> None:
@@ -57,7 +57,7 @@ def test_ablations_are_constants_spliced_in(subject: Subject) -> None:
 def test_losses_are_sums_over_documents(subject: Subject) -> None:
     found = held(subject)
     documents = np.concatenate([part.blocks.document for part in found.clean])
-    assert len(found.loss) == len(set(documents.tolist())) == 24
+    assert len(found.loss) == len(set(documents.tolist())) == DOCUMENTS
     blocks = text(subject)
-    expected = [int((blocks.length[blocks.document == d] - blocks.prefix - 1).sum()) for d in range(24)]
+    expected = [int((blocks.length[blocks.document == d] - blocks.prefix - 1).sum()) for d in range(DOCUMENTS)]
     np.testing.assert_array_equal(found.predictions, expected)
