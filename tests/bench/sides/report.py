@@ -26,10 +26,14 @@ class Task:
     model: str
     layer: int
     """The residual stream after this block."""
+    text: str | None
+    """The text, as `lacewing train --text` takes it; our side reads it."""
     blocks: str
-    """A .npy file of token blocks [blocks, context], the prefix first, padded at their end."""
+    """The same text's train split as a .npy file of token blocks [blocks, context]: the prefix first, padded at their
+    end; peers read it."""
     special: list[int]
     """Ids of prefix and padding: no dictionary is trained on them."""
+    context: int
     width: int
     latents: int
     k: list[int]
@@ -42,6 +46,8 @@ class Task:
     device: str = "cpu"
     together: bool = True
     """Whether several dictionaries train on one stream, or one run after another."""
+    architecture: str = "batchtopk"
+    """Of our side; sae-lens trains batchtopk, sparsify topk."""
 
 
 def task() -> Task:
@@ -54,6 +60,7 @@ class Clock:
     def __init__(self) -> None:
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins anew: imports do not count
+        self.before = resident("VmRSS")
         self.began = time.perf_counter()
         self.tokens = 0
         self.marks: list[tuple[int, float]] = []
@@ -68,14 +75,15 @@ class Clock:
             "tokens": self.tokens,
             "seconds": time.perf_counter() - self.began,
             "marks": self.marks,
-            "peak": peak(),
+            "before": self.before,
+            "peak": resident("VmHWM"),
         }
 
 
-def peak() -> int:
-    """Bytes of resident memory at most; since the start, where the mark cannot begin anew."""
+def resident(name: str) -> int:
+    """Bytes of resident memory: `VmRSS` now, `VmHWM` at most. Without /proc, at most since the process began."""
     status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.is_file() else None
+    found = re.search(rf"{name}:\s+(\d+) kB", status.read_text()) if status.is_file() else None
     return 1024 * int(found[1]) if found else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

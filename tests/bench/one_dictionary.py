@@ -1,0 +1,68 @@
+"""One BatchTopK dictionary on SmolLM2, layer 15: ours beside sae-lens' runner, at equal tokens.
+
+Both run the subject in bf16, 256 tokens a step, with 5 % warm-up and decay over the last half. `small` is a buffer of
+16,384 tokens, the quickest of sae-lens' that still shuffles; `large` one of 262,144.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.harness import Setting, Spread, Table, alternate
+from bench.work import Ground, Run
+
+SIDES = ("lacewing", "saelens")
+ROUNDS = 3
+COLUMNS = (
+    "buffer", "side", "tokens", "tokens/s", "tokens/s, steady", "memory taken, MB", "explained variance at L0 = k",
+    "L0 as exported",
+)  # fmt: skip
+
+
+def tables(setting: Setting) -> Iterator[Table]:
+    with Ground.make(setting) as ground:
+        yield small(ground, setting)
+        yield large(ground, setting)
+
+
+def small(ground: Ground, setting: Setting) -> Table:
+    """Equal tokens, several rounds; ours also with fewer tokens, to see what equal quality takes."""
+    sides = {side: lambda side=side: ground.run(side)[0] for side in SIDES}
+    runs = alternate(sides | {"floor": lambda: ground.floor(ground.task.tokens)}, setting.of(ROUNDS, 1))
+    floor = Spread.of(runs.pop("floor"))  # pyright: ignore[reportArgumentType]
+    table = Table("One dictionary", COLUMNS)
+    for side in SIDES:
+        table.rows.append(row(ground, side, "small", runs[side]))  # pyright: ignore[reportArgumentType]
+    table.notes += [ratios(runs), f"The forward pass alone: {floor} tokens/s."]  # pyright: ignore[reportArgumentType]
+    for share in setting.of((2, 4), (2,)):
+        run = ground.run("lacewing", tokens=ground.task.tokens // share)
+        table.rows.append(row(ground, "lacewing", "small", run))
+    return table
+
+
+def large(ground: Ground, setting: Setting) -> Table:
+    """As many tokens as sae-lens serves from its full buffer, and one step more, so that it must fill up again once."""
+    buffer = setting.of(262_144, 2048)
+    changes = {"buffer": buffer, "tokens": buffer // 2 + 2 * ground.task.batch}
+    runs = alternate({side: lambda side=side: ground.run(side, **changes)[0] for side in SIDES}, 1)
+    table = Table("One dictionary, large buffer", COLUMNS)
+    for side in SIDES:
+        table.rows.append(row(ground, side, "large", runs[side]))
+    table.notes.append(ratios(runs))
+    return table
+
+
+def row(ground: Ground, side: str, buffer: str, runs: list[Run]) -> tuple[object, ...]:
+    found = [ground.qualities(side, run)[0] for run in runs]
+    return (
+        buffer, side, runs[0].tokens, Spread.of([run.rate for run in runs]), Spread.of([run.steady for run in runs]),
+        Spread.of([(run.peak - run.before) / 1e6 for run in runs]),
+        Spread.of([one.explained_variance for one in found]), Spread.of([one.l0 for one in found]),
+    )  # fmt: skip
+
+
+def ratios(runs: dict[str, list[Run]]) -> str:
+    whole, steady = (
+        Spread.ratio(*([getattr(run, name) for run in runs[side]] for side in SIDES)) for name in ("rate", "steady")
+    )
+    return f"Ours is **{steady}** times as quick in steady state, {whole} times over the whole run."
