@@ -3,7 +3,8 @@
 1. `VERBS` names each verb, the dataclass of its options and the function that does it, as text: nothing is imported
    until a verb is chosen, so that `lacewing --help` is instant.
 2. A `Mistake` is printed as the sentence it is, with status 2; Ctrl-C and SIGTERM stop a run cleanly with status 130.
-3. `demo` goes the whole path by calling the other verbs, and ends with a summary.
+3. Of the processes that torchrun starts the first alone speaks; only verbs that are `shared` may be started so.
+4. `demo` goes the whole path by calling the other verbs, and ends with a summary.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from data.store import Workspace
 
 WORKSPACE = "workspace"
+LATER = 5.0
+"""Seconds that another process waits before it fails: torchrun ends all as soon as one has, and the first must speak."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,18 @@ class Verb:
     """Whether it may make the workspace."""
     file: bool = False
     """Whether its options may come from a TOML file."""
+    shared: bool = False
+    """Whether several processes may do it together (`training.group`)."""
 
 
 VERBS = {
     "demo": Verb("the whole path on a small real model, in one go", "lacewing:DemoConfig", "lacewing:demo", True),
-    "train": Verb("train dictionaries", "training.config:TrainConfig", "training.train:train", True, True),
-    "sweep": Verb("train a grid and draw its front", "training.config:SweepConfig", "training.sweep:sweep", True, True),
+    "train": Verb("train dictionaries", "training.config:TrainConfig", "training.train:train", True, True, True),
+    "sweep": Verb(
+        "train a grid and draw its front", "training.config:SweepConfig", "training.sweep:sweep", True, True, True
+    ),
     "front": Verb("show the front of a sweep again", "training.front:FrontConfig", "training.front:front"),
-    "resume": Verb("go on with a stopped training run", "training.config:ResumeConfig", "lacewing:resume"),
+    "resume": Verb("go on with a stopped training run", "training.config:ResumeConfig", "lacewing:resume", shared=True),
     "import": Verb(
         "bring in a dictionary trained elsewhere",
         "training.exchange_config:ImportConfig",
@@ -136,6 +143,8 @@ def _main(given: list[str]) -> int:
         return 0
     if given[0] not in VERBS:
         raise unknown("verb", given[0], VERBS, "`lacewing --help` says what each does.")
+    if os.environ.get("WORLD_SIZE", "1") != "1" and not VERBS[given[0]].shared:
+        raise Mistake(f"`lacewing {given[0]}` is done by one process; start it without torchrun.")
     _do(given[0], given[1:])
     return 0
 
@@ -156,8 +165,8 @@ def _do(name: str, given: list[str]) -> None:
     from data.store import Workspace
 
     _stop_on_sigterm()
-    if getattr(settings, "dry_run", False):  # which makes no workspace
-        workspace = Workspace(Path(arguments.workspace))
+    if getattr(settings, "dry_run", False) or not _first():  # which makes no workspace
+        workspace = Workspace(Path(arguments.workspace).expanduser())
     else:
         workspace = Workspace.open(arguments.workspace, create=verb.creates)
     _show(_fetch(verb.run)(workspace, settings))
@@ -207,13 +216,22 @@ def _show(result: Any) -> None:
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+    if _first():
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 def _say(sentence: str, status: int) -> int:
-    sys.stderr.write(f"lacewing: {sentence}\n")
+    if _first():
+        sys.stderr.write(f"lacewing: {sentence}\n")
+    else:
+        time.sleep(LATER)
     return status
+
+
+def _first() -> bool:
+    """Whether this process speaks for all that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def print_sql(workspace: Workspace, config: Any) -> None:

@@ -6,14 +6,19 @@
 4. `training.finish` calibrates, saves, evaluates and registers.
 
 `resume` does the same from the newest checkpoint; what it makes is what the uninterrupted run would have made.
+Processes that torchrun started share steps 2 and 3 (`training.group`); the first of them alone writes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
+from typing import Any
 
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from data import queries, runs
 from data.config import build
@@ -27,6 +32,7 @@ from training import checkpoint
 from training.checkpoint import Saved, State
 from training.config import LoopConfig, SweepConfig, TrainConfig
 from training.finish import finish
+from training.group import Alone, joined
 from training.loop import Work, loop
 from training.needs import check_fits
 from training.plans import Plan, plans, stacks_of
@@ -46,40 +52,63 @@ def train(workspace: Workspace, config: LoopConfig, *, console: Console | None =
     """Trains every dictionary of `config` (a `TrainConfig` or a `SweepConfig`) and returns their digests, in order.
 
     An equal finished run is not repeated. Raises `Mistake` on an unknown model, site or architecture, a text too
-    short, or a disk too small.
+    short, or too little memory or disk. With `dry_run` nothing is trained: the lines of a forecast are returned.
+    In a group all but the first process return nothing.
     """
+    if getattr(config, "dry_run", False):
+        from training.preflight import preflight  # it takes a few steps with this module
+
+        return preflight(workspace, config).lines()
     verb = "sweep" if isinstance(config, SweepConfig) else "train"
-    wanted = plans_of(config)
-    with progress_bar(console) as show:
-        subject = open_subject(config, show)
-        inputs = inputs_of(config, subject)
-        if done := runs.finished(workspace, verb, config, inputs):
-            return made_by(workspace, done)
-        stream = open_stream(config, subject, wanted)
-        check_fits(workspace, config, subject, wanted)
-        with runs.start(workspace, verb, config, seed=seed_of(config), inputs=inputs) as run:
-            return _go(Work(run, config, begin(config, stream, wanted), telling(run, show)))
+    with joined() as group, _shown(group, console) as show:
+        with group.agreed():
+            check_group(config, group)
+            wanted = plans_of(config)
+            subject = open_subject(config, show, group)
+            inputs = inputs_of(config, subject)
+            done = runs.finished(workspace, verb, config, inputs) if group.first else None
+        group.same(json.dumps(inputs), "model and text")
+        if done := group.told(done or "")[0]:
+            return made_by(workspace, done) if group.first else []
+        with group.agreed():
+            stream = open_stream(config, subject, wanted, group)
+            if group.first:
+                check_fits(workspace, config, subject, wanted)
+        start = runs.start(workspace, verb, config, seed=seed_of(config), inputs=inputs) if group.first else None
+        with start or _unrecorded(workspace, verb) as run:
+            return _go(Work(run, config, begin(config, stream, wanted), telling(run, show) if group.first else show))
 
 
 def resume(workspace: Workspace, run: str, *, console: Console | None = None) -> list[str]:
     """Goes on with training run `run` from its newest checkpoint (from the start, if it had none)."""
-    record = runs.find(workspace, run)
-    if record["verb"] not in VERBS:
-        raise Mistake(f"Run {record['run']} is a `{record['verb']}` run; only training runs can be resumed.")
-    config = build(VERBS[record["verb"]], record["config"], where=f"run {record['run']}")
-    with progress_bar(console) as show:
-        subject = open_subject(config, show)
-        if runs.recipe_of(record["verb"], config.__dict__, inputs_of(config, subject)) != record["recipe"]:
-            raise Mistake(
-                f"Run {record['run']} cannot go on: its model, its text or lacewing's version changed since. "
-                f"Start it anew with `lacewing {record['verb']}`."
-            )
-        wanted = plans_of(config)
-        stream = open_stream(config, subject, wanted)
-        with runs.resume(workspace, record["run"]) as again:
-            state = begin(config, stream, wanted, checkpoint.read(again.folder / "checkpoints"))
-            _forget_after(again, state.step)
-            return _go(Work(again, config, state, telling(again, show)))
+    with joined() as group, _shown(group, console) as show:
+        with group.agreed():
+            record = _to_resume(workspace, run) if group.first else {}
+        record = json.loads(group.told(json.dumps(record))[0])
+        config = build(VERBS[record["verb"]], record["config"], where=f"run {record['run']}")
+        with group.agreed():
+            check_group(config, group)
+            subject = open_subject(config, show, group)
+            _check_recipe(record, config, inputs_of(config, subject))
+            wanted = plans_of(config)
+            stream = open_stream(config, subject, wanted, group)
+        with runs.resume(workspace, record["run"]) if group.first else _unrecorded(workspace, record["verb"]) as again:
+            saved = checkpoint.read(again.folder / "checkpoints") if group.first else None
+            state = begin(config, stream, wanted, _from_first(saved, group))
+            if group.first:
+                _forget_after(again, state.step)
+            return _go(Work(again, config, state, telling(again, show) if group.first else show))
+
+
+def check_group(config: LoopConfig, group: Alone) -> None:
+    """Raises `Mistake` when the processes of `group` cannot share what `config` asks for."""
+    if config.batch < group.world:
+        raise Mistake(f"batch = {config.batch} cannot be shared by {group.world} processes; raise --batch.")
+    if config.ahead and group.world > 1:
+        raise Mistake(
+            f"ahead = {config.ahead} is for one process; the {group.world} processes of a group read together. "
+            f"Leave --ahead at 0."
+        )
 
 
 def plans_of(config: LoopConfig) -> list[Plan]:
@@ -121,10 +150,11 @@ def device_of(config: LoopConfig) -> str:
         raise Mistake(f"device = {config.device!r} is not a device; write cpu, cuda or cuda:1.") from error
 
 
-def open_subject(config: LoopConfig, show: Show) -> Subject:
+def open_subject(config: LoopConfig, show: Show, group: Alone | None = None) -> Subject:
     """The subject model in the precision and on the device of `config`."""
     show("opening the model", 0, 1)
-    return Subject.open(config.model, dtype=DTYPES[config.precision], device=device_of(config))
+    device = (group or Alone()).device(device_of(config))
+    return Subject.open(config.model, dtype=DTYPES[config.precision], device=device)
 
 
 def inputs_of(config: LoopConfig, subject: Subject) -> dict[str, str]:
@@ -137,9 +167,11 @@ def made_by(workspace: Workspace, run: str) -> list[str]:
     return [row["dictionary"] for row in queries.dictionaries_of_run(workspace, run)]
 
 
-def open_stream(config: LoopConfig, subject: Subject, wanted: list[Plan]) -> Stream:
+def open_stream(config: LoopConfig, subject: Subject, wanted: list[Plan], group: Alone | None = None) -> Stream:
     """The activations of the text's train split at the sites, in the order of training; raises `Mistake`."""
-    stream = stream_of(subject, config.text, sites_of(wanted), context=config.context, seed=seed_of(config))
+    stream = stream_of(
+        subject, config.text, sites_of(wanted), context=config.context, seed=seed_of(config), group=group
+    )
     if stream.shelf.tokens_without_prefix < config.batch:
         raise Mistake(
             f"The text has {stream.shelf.tokens_without_prefix} tokens to train on, less than one batch of "
@@ -154,7 +186,7 @@ def begin(config: LoopConfig, stream: Stream, wanted: list[Plan], saved: Saved |
     if saved:
         scales, rows = saved.scales, None
     else:
-        rows = read(stream.subject, stream.upcoming(1 + MEASURED // config.context), stream.sites)
+        rows = _sample(stream, 1 + MEASURED // config.context)
         scales = measure(rows)
         rows = rows[ordinary(rows, scales.limit)].to(device)
     stream.limit = scales.limit
@@ -163,10 +195,10 @@ def begin(config: LoopConfig, stream: Stream, wanted: list[Plan], saved: Saved |
         members = [wanted[i] for i in group]
         seats = [seat(plan, stream.sites, scales) for plan in members]
         if saved:
-            stacks.append(Stack.saved(members, seats, saved.under(f"stack{number}"), config, device))
+            stacks.append(Stack.saved(members, seats, saved.under(f"stack{number}"), config, device, stream.group))
         else:
             assert rows is not None
-            stacks.append(Stack.begin(members, seats, rows, config))
+            stacks.append(Stack.begin(members, seats, rows, config, stream.group))
     reservoir = Reservoir(
         config.buffer, len(stream.sites), width=stream.subject.d_model, dtype=DTYPES[config.precision],
         seed=seed_of(config), device=device,
@@ -177,9 +209,50 @@ def begin(config: LoopConfig, stream: Stream, wanted: list[Plan], saved: Saved |
     return state
 
 
+def _sample(stream: Stream, blocks: int) -> Tensor:
+    """The activations [tokens, site, d_model] of the next blocks; all processes get those of the first."""
+    group = stream.group
+    found = {"rows": read(stream.subject, stream.upcoming(blocks), stream.sites)} if group.first else None
+    return group.from_first(found)["rows"]
+
+
+def _from_first(saved: Saved | None, group: Alone) -> Saved | None:
+    """The checkpoint that the first process read, if it has one."""
+    numbers = json.loads(group.told(json.dumps(saved.numbers if saved else None))[0])
+    tensors = group.from_first(saved.tensors if saved else None)
+    return Saved(tensors, numbers) if numbers else None
+
+
+def _shown(group: Alone, console: Console | None) -> contextlib.AbstractContextManager[Show]:
+    return progress_bar(console if group.first else Console(quiet=True))
+
+
+def _unrecorded(workspace: Workspace, verb: str) -> contextlib.nullcontext[Run]:
+    """What the other processes have for the run that the first one records; it is never written."""
+    return contextlib.nullcontext(Run(workspace, "", verb, {}, None, ""))
+
+
+def _to_resume(workspace: Workspace, run: str) -> dict[str, Any]:
+    """What is needed of the record of a training run; raises `Mistake` when it is another verb's."""
+    record = runs.find(workspace, run)
+    if record["verb"] not in VERBS:
+        raise Mistake(f"Run {record['run']} is a `{record['verb']}` run; only training runs can be resumed.")
+    return {name: record[name] for name in ("run", "verb", "config", "recipe")}
+
+
+def _check_recipe(record: dict[str, Any], config: LoopConfig, inputs: dict[str, str]) -> None:
+    if runs.recipe_of(record["verb"], config.__dict__, inputs) != record["recipe"]:
+        raise Mistake(
+            f"Run {record['run']} cannot go on: its model, its text or lacewing's version changed since. "
+            f"Start it anew with `lacewing {record['verb']}`."
+        )
+
+
 def _go(work: Work) -> list[str]:
-    """Trains to the end, then finishes."""
+    """Trains to the end, then finishes; that is the first process' alone."""
     loop(work)
+    if not work.group.first:
+        return []
     made = finish(work)
     shutil.rmtree(work.folder, ignore_errors=True)
     return made
