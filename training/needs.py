@@ -2,7 +2,7 @@
 
 1. A run has two peaks: while it trains (the reservoir, and four copies of the weights: themselves, their gradients and
    Adam's two moments), and at its end (the subject in fp32, activations to calibrate and judge on, logits).
-2. What a step and a forward pass take besides is `Passing`: nothing until it is measured (`training.preflight`).
+2. What forward passes and steps take besides is `Passing`: nothing until it is measured (`training.preflight`).
 3. `check_fits` refuses what surely cannot fit, and says what would.
 """
 
@@ -94,10 +94,12 @@ def job_of(config: LoopConfig, subject: Subject, plans: Sequence[Plan]) -> Job:
 
 @dataclass(frozen=True)
 class Passing:
-    """Bytes that come and go: in a forward pass of the stream, and in a dictionary step."""
+    """Bytes that were seen to come and go, besides what `Memory` counts; nothing until they are measured."""
 
-    forward: int = 0
-    step: int = 0
+    start: int = 0
+    """All that the making of first weights took."""
+    training: int = 0
+    """What forward passes and steps took."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Memory:
     dictionaries: int
     """Weights, gradients and Adam's moments."""
     passing: int
-    """What comes and goes: the larger of a forward pass and a step."""
+    """What comes and goes in forward passes and steps."""
     start: int
     """The sample that first weights come from, and what is made of it; gone when training begins."""
     end: int
@@ -123,7 +125,7 @@ class Memory:
 def memory(job: Job, passing: Passing = Passing()) -> Memory:
     """The memory of `job`."""
     start = SAMPLE * (3 * job.token + job.sites * job.d_model * job.itemsize) + job.weights + 2 * job.largest_stack
-    return Memory(job.reservoir, 4 * job.weights, max(passing.forward, passing.step), start, _end(job))
+    return Memory(job.reservoir, 4 * job.weights, passing.training, passing.start or start, _end(job))
 
 
 def _end(job: Job) -> int:
@@ -157,12 +159,11 @@ def disk(job: Job) -> Disk:
 
 def check_fits(workspace: Workspace, config: LoopConfig, subject: Subject, plans: Sequence[Plan]) -> None:
     """Raises `Mistake` when memory or disk surely do not suffice; the sentence says what would fit."""
-    refuse(workspace, job_of(config, subject, plans), Passing(), subject.device)
+    refuse(workspace, job_of(config, subject, plans), Passing(), free=free_memory(subject.device))
 
 
-def refuse(workspace: Workspace, job: Job, passing: Passing, device: torch.device) -> None:
-    """Raises `Mistake` unless `job` fits into the free memory of `device` and the disk of `workspace`."""
-    free = free_memory(device)
+def refuse(workspace: Workspace, job: Job, passing: Passing, *, free: int | None) -> None:
+    """Raises `Mistake` unless `job` fits into `free` bytes of memory (None: unknown) and the disk of `workspace`."""
     if free is not None and memory(job, passing).peak > free:
         raise Mistake(_too_large("memory", memory(job, passing).peak, free) + _advice(job, passing, free))
     room = free_disk(workspace.folder)

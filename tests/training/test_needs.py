@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from data.errors import Mistake
 from data.models import Subject
@@ -28,13 +27,13 @@ def job(config: TrainConfig | SweepConfig, d_model: int = 576) -> Job:
 
 
 def free(monkeypatch: pytest.MonkeyPatch, *, bytes_of_memory: int = 10**15, bytes_of_disk: int = 10**15) -> None:
-    monkeypatch.setattr(needs, "free_memory", lambda _: bytes_of_memory)
+    monkeypatch.setattr(needs, "free_memory", lambda *_: bytes_of_memory)
     monkeypatch.setattr(needs, "free_disk", lambda _: bytes_of_disk)
 
 
 def refusal(workspace: Workspace, wanted: Job, passing: Passing = NOTHING) -> str:
     with pytest.raises(Mistake) as caught:
-        refuse(workspace, wanted, passing, torch.device("cpu"))
+        refuse(workspace, wanted, passing, free=needs.free_memory())
     return str(caught.value)
 
 
@@ -63,7 +62,7 @@ def test_more_of_anything_takes_more(subject: Subject) -> None:
         assert memory(job(replace(LARGE, **change))).peak > base, change
         assert disk(job(replace(LARGE, **change))).peak > disk(job(LARGE)).peak, change
     assert disk(job(replace(LARGE, keep=5))).peak > disk(job(LARGE)).peak
-    assert memory(job(LARGE), Passing(0, 10**9)).peak == base + 10**9
+    assert memory(job(LARGE), Passing(training=10**9)).peak == base + 10**9
 
 
 def test_the_end_of_a_run_is_a_peak_too() -> None:
@@ -82,7 +81,7 @@ def test_the_buffer_that_is_advised_fits_and_is_nearly_the_largest(
     said = refusal(workspace, wanted)
     assert said.startswith(f"Training would need {size(memory(wanted).peak)} of memory, and {size(limit)} are free.")
     advised = int(re.search(r"It fits with --buffer (\d+) or less\.$", said)[1])  # pyright: ignore
-    refuse(workspace, job(replace(LARGE, buffer=advised)), Passing(), torch.device("cpu"))
+    refuse(workspace, job(replace(LARGE, buffer=advised)), Passing(), free=needs.free_memory())
     assert "would need" in refusal(workspace, job(replace(LARGE, buffer=int(advised * 1.05))))
 
 
@@ -91,7 +90,7 @@ def test_where_no_buffer_helps_fewer_latents_are_advised(workspace: Workspace, m
     free(monkeypatch, bytes_of_memory=6 * 10**9)
     said = refusal(workspace, job(wide))
     advised = int(re.search(r"No buffer is small enough; it fits with --latents (\d+) and --buffer 256", said)[1])  # pyright: ignore
-    refuse(workspace, job(replace(wide, latents=advised, buffer=256)), Passing(), torch.device("cpu"))
+    refuse(workspace, job(replace(wide, latents=advised, buffer=256)), Passing(), free=needs.free_memory())
     refusal(workspace, job(replace(wide, latents=int(advised * 1.05), buffer=256)))
 
 
@@ -112,7 +111,7 @@ def test_a_disk_too_small_is_refused_with_what_would_fit(workspace: Workspace, m
     )
     free(monkeypatch, bytes_of_disk=int(needed * 0.4))
     advised = int(re.search(r"It fits with --keep 1 and --buffer (\d+) or less", refusal(workspace, job(LARGE)))[1])  # pyright: ignore
-    refuse(workspace, job(replace(LARGE, keep=1, buffer=advised)), Passing(), torch.device("cpu"))
+    refuse(workspace, job(replace(LARGE, keep=1, buffer=advised)), Passing(), free=needs.free_memory())
     free(monkeypatch, bytes_of_disk=10**6)
     assert "train fewer or narrower dictionaries" in refusal(workspace, job(LARGE))
 
