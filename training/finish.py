@@ -69,7 +69,7 @@ def gather(stream: Stream, config: LoopConfig, scales: Scales, show: Show) -> Ev
     heldout = heldout_blocks(stream.subject, config.text, context=config.context)
     if config.precision != "fp32":
         device = str(stream.subject.device)
-        stream.subject.model.to("meta")  # frees it, though callers hold it: two models at once are the run's peak
+        stream.subject.release()  # two models at once would be the run's peak
         stream.subject = Subject.open(config.model, device=device)
     calibration = read_ordinary(stream.subject, chosen, stream, show)
     return Evidence(stream.subject, calibration, heldout, stream, scales)

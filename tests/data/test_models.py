@@ -144,3 +144,24 @@ def test_the_packaged_model(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_cache_folder_can_be_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LACEWING_CACHE", str(tmp_path))
     assert weights.cache_folder() == tmp_path
+
+
+def test_threads_read_the_same_bit_for_bit(subject: Subject) -> None:
+    """Each thread has modules of its own over the same weights; hooks of one see nothing of another."""
+    tokens = torch.randint(1, 50, (37, 12), generator=torch.Generator().manual_seed(0))
+    sites = [Site(0, "mlp_in"), Site(1)]
+    alone = subject.read(tokens, sites)
+    torch.set_num_threads(3)
+    try:
+        together = subject.read(tokens, sites)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    whole = subject._read(tokens, sites)
+    for site in sites:
+        assert torch.equal(alone[site], together[site])
+        # one pass of 37 rows blocks its matrix products otherwise: the last bits of fp32
+        torch.testing.assert_close(alone[site], whole[site], atol=1e-5, rtol=1e-5)
+    twins = subject._crew.hands
+    assert len(twins) == 3
+    assert next(twins[0].model.parameters()) is next(subject.model.parameters())
