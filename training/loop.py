@@ -4,22 +4,27 @@
    few steps at a time.
 2. Every so often all dictionaries are measured on the same held-out tokens (`training.watch`).
 3. A checkpoint is written every so often, and when interrupted.
+
+In a group (`training.group`) all processes go through the same steps; the first alone writes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import statistics
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+import torch
 from torch import Tensor
 
 from data.runs import Run
 from training import checkpoint
 from training.checkpoint import State
 from training.config import LoopConfig
+from training.group import Alone
 from training.progress import Show, whole
 from training.reservoir import mixing
 from training.stack import MEASURES
@@ -56,31 +61,62 @@ class Work:
         """Where the checkpoints are."""
         return self.run.folder / "checkpoints"
 
+    @property
+    def group(self) -> Alone:
+        """The processes that share the work."""
+        return self.state.stacks[0].group
+
 
 def loop(work: Work) -> None:
     """Steps until the run's tokens are used up; a checkpoint is left behind when interrupted."""
     state, config = work.state, work.config
     watch = Watch(work.run, config, state)
     try:
-        while state.step < config.steps:
-            fill(work)
-            with whole():
-                one_step(work)
-            if config.evaluate_every and state.step % config.evaluate_every == 0:
-                watch.look(work.show)
-            if state.step % CURVE == 0:
-                write_curve(work, watch)
-            if state.step % config.checkpoint_every == 0 or state.step == config.steps:
-                write_curve(work, watch)
-                checkpoint.save(work.folder, state, keep=config.keep)
+        with work.group.listening():
+            while state.step < config.steps:
+                fill(work)
+                with whole():
+                    one_step(work)
+                work.group.halt()
+                _keep(work, watch)
     except KeyboardInterrupt:
-        checkpoint.save(work.folder, state, keep=config.keep)
+        _save(work)
         raise
     finally:
         write_curve(work, watch)
         watch.close()
     if work.documents:
         work.run.summary["mixing"] = round(statistics.mean(work.documents), 2)
+
+
+def _keep(work: Work, watch: Watch) -> None:
+    """Measures, curves and checkpoints, each when its time has come."""
+    state, config = work.state, work.config
+    if work.group.first and config.evaluate_every and state.step % config.evaluate_every == 0:
+        watch.look(work.show)
+    if state.step % CURVE == 0:
+        write_curve(work, watch)
+    if state.step % config.checkpoint_every == 0 or state.step == config.steps:
+        write_curve(work, watch)
+        _save(work)
+
+
+def _save(work: Work) -> None:
+    """Writes a checkpoint of what all processes hold."""
+    group, state = work.group, work.state
+    if group.world > 1:
+        group.same(_fingerprint(state), "weights")
+    if group.first:
+        checkpoint.save(work.folder, state, keep=work.config.keep)
+
+
+def _fingerprint(state: State) -> str:
+    """What tells whether two processes hold the same dictionaries, Adam's moments included."""
+    found = hashlib.blake2b(digest_size=16)
+    for stack in state.stacks:
+        for tensor in stack.state().values():
+            found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
 
 
 def one_step(work: Work) -> None:
@@ -104,18 +140,19 @@ def fill(work: Work) -> None:
             waiting = state.pending
             rows = waiting if waiting is not None and len(waiting) else state.stream.next()
             state.pending = state.reservoir.add(rows)
+        work.group.halt()
         if state.step == 0:
             work.show("filling the shuffle", len(state.reservoir), wanted)
 
 
 def write_curve(work: Work, watch: Watch) -> None:
     """Writes the steps since the last part."""
-    rows = [row for went in work.curve for row in _rows(work, went)]
+    rows = [row for went in work.curve for row in _rows(work, went)] if work.group.first else []
     if rows:
         part = f"metrics/{work.run.run}/part-{work.curve[-1].step:08d}.parquet"
         work.run.workspace.write_part(part, pa.Table.from_pylist(rows))
-        work.curve.clear()
         watch.curve(rows)
+    work.curve.clear()
 
 
 def _rows(work: Work, went: Went) -> list[dict[str, object]]:

@@ -15,4 +15,4 @@ from training.train import train
 def sweep(workspace: Workspace, config: SweepConfig) -> list[str]:
     """Trains the grid (or finds the equal run that did) and returns the lines to print; raises `Mistake` as `train`."""
     made = train(workspace, config)
-    return made if config.dry_run else front.told(workspace, front.maker(workspace, made))
+    return made if config.dry_run or not made else front.told(workspace, front.maker(workspace, made))
