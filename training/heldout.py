@@ -99,18 +99,20 @@ def hold_out(
     limit: Float[Tensor, " site"],
     seed: int,
     size: Size = Size(),
+    device: torch.device | str = "cpu",
     progress: Progress = lambda *_: None,
 ) -> HeldOut:
     """Reads the held-out `blocks` at `sites` and measures what ablating each of them costs.
 
     `mean` is what mean ablation puts in (of training text); a token whose norm is beyond `limit` at any site is
-    massive, and left out. Raises `Mistake` when there is no block.
+    massive, and left out. The values wait on `device`, where the dictionaries judged on them must be. Raises `Mistake`
+    when there is no block.
     """
     chosen = sample(blocks, size.described, seed)
     spliced = len(sample(blocks, size.spliced, seed))  # the same order, so these are the first of `chosen`
     clean, rows, documents = [], [], []
     for part in _parts(spliced, len(chosen)):
-        read = _read(subject, chosen[part], sites, limit)
+        read = _read(subject, chosen[part], sites, limit.to(device))
         clean += [read] if part.start < spliced else []
         rows.append(read.values[:, read.kept].transpose(0, 1).float())
         documents.append(np.broadcast_to(read.blocks.document[:, None], read.kept.shape)[read.kept.cpu().numpy()])
@@ -152,8 +154,8 @@ def _parts(spliced: int, total: int) -> Iterator[slice]:
 @torch.no_grad()
 def _read(subject: Subject, blocks: Blocks, sites: tuple[Site, ...], limit: Tensor) -> Clean:
     found = subject.read(torch.from_numpy(blocks.tokens), sites)
-    values = torch.stack([found[site] for site in sites])
-    small = values.float().norm(dim=-1) <= limit.to(values.device)[:, None, None]
+    values = torch.stack([found[site] for site in sites]).to(limit.device)
+    small = values.float().norm(dim=-1) <= limit[:, None, None]
     return Clean(blocks, sites, values, small.all(dim=0) & real(blocks).to(values.device))
 
 

@@ -130,7 +130,7 @@ def run_on(
     subject: Subject, blocks: Blocks, site: Site, value: Float[Tensor, "batch pos d_model"]
 ) -> Float[Tensor, "batch pos vocab"]:
     """Logits given `value` at `site`; the pass begins there where it can."""
-    tokens = torch.from_numpy(blocks.tokens)
+    tokens, value = torch.from_numpy(blocks.tokens), value.to(subject.device)
     if site.kind in ("resid_pre", "resid_post"):
         logits = subject.run(tokens, start=(site, value))
     else:
