@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import importlib
 import os
@@ -225,7 +226,8 @@ def _say(sentence: str, status: int) -> int:
     if _first():
         sys.stderr.write(f"lacewing: {sentence}\n")
     else:
-        time.sleep(LATER)
+        with contextlib.suppress(KeyboardInterrupt):  # torchrun's, once the first has ended
+            time.sleep(LATER)
     return status
 
 
