@@ -31,6 +31,7 @@ from data.words import Site
 from training import checkpoint
 from training.checkpoint import Saved, State
 from training.config import LoopConfig, SweepConfig, TrainConfig
+from training.copies import check as check_sinks
 from training.finish import finish
 from training.group import Alone, joined
 from training.loop import Work, loop
@@ -63,6 +64,7 @@ def train(workspace: Workspace, config: LoopConfig, *, console: Console | None =
     with joined() as group, _shown(group, console) as show:
         with group.agreed():
             check_group(config, group)
+            check_sinks(config.sinks)
             wanted = plans_of(config)
             subject = open_subject(config, show, group)
             inputs = inputs_of(config, subject)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from jaxtyping import Float
@@ -18,6 +19,7 @@ from torch import Tensor
 from data.runs import Run
 from training.checkpoint import State
 from training.config import LoopConfig
+from training.copies import Copies
 from training.dictionary import Dictionary
 from training.evaluate import during, write
 from training.heldout import HeldOut, Size, hold_out
@@ -37,6 +39,9 @@ class Watch:
     def __init__(self, run: Run, config: LoopConfig, state: State) -> None:
         self.run, self.config, self.state = run, config, state
         self._held: tuple[HeldOut, Float[Tensor, "tokens site d_model"]] | None = None
+        self.copies = Copies(
+            config.sinks if state.stacks[0].group.first else "", run=run.run, folder=run.folder, config=asdict(config)
+        )
 
     def look(self, show: Show) -> None:
         """Measures every dictionary on the held-out tokens and keeps what was found."""
@@ -44,13 +49,19 @@ class Watch:
         now = [self._now(stack, member, calibration) for stack, member in self.state.members]
         own = {"tokens": self.state.step * self.config.batch, "time": time.time()}
         found = zip(self.state.plans, during(heldout, now), strict=True)
-        write(self.run, [row | own | {"dictionary": plan.name} for plan, row in found], step=self.state.step)
+        rows = [row | own | {"dictionary": plan.name} for plan, row in found]
+        write(self.run, rows, step=self.state.step)
+        self.copies.heldout([row | {"step": self.state.step} for row in rows])
 
     def curve(self, rows: Sequence[Mapping[str, object]]) -> None:
-        """Hands the rows of the training curve on."""
+        """Hands the rows of the training curve on to the sinks."""
+        self.copies.curve(rows)
 
     def close(self) -> None:
-        """Ends the sinks."""
+        """Ends the sinks; the run's summary says which of them failed."""
+        self.copies.close()
+        if self.copies.failed:
+            self.run.summary["sinks"] = self.copies.failed
 
     def _hold(self, show: Show) -> tuple[HeldOut, Tensor]:
         stream, scales = self.state.stream, self.state.scales
