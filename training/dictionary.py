@@ -98,6 +98,12 @@ class Dictionary:
         """The norm beyond which a token is massive and was left out of training; infinite when it was not measured."""
         return float(self.noted("massive_norm") or math.inf)
 
+    @property
+    def k(self) -> float | None:
+        """How many latents it was trained to have active on a token, where it says so."""
+        details = self.noted("training_architecture_details") or {}
+        return getattr(getattr(self.sae, "cfg", None), "k", None) or self.noted("k") or details.get("k")
+
     def noted(self, name: str) -> Any:
         """What the dictionary's metadata say of `name`, or None."""
         metadata = getattr(getattr(self.sae, "cfg", None), "metadata", None)
@@ -112,6 +118,8 @@ def save(workspace: Workspace, sae: Any, metadata: Mapping[str, Any]) -> str:
         for key, value in metadata.items():
             setattr(sae.cfg.metadata, key, value)
         getattr(sae, "save_inference_model", sae.save_model)(aside)
+        cfg = aside / FILES[0]
+        cfg.write_text(json.dumps(json.loads(cfg.read_text()), sort_keys=True))  # so that equal content is equal files
         digest = digest_files([aside / name for name in FILES])
         target = folder_of(workspace, digest)
         if not target.exists():

@@ -17,6 +17,8 @@ import torch
 from data import parts, runs
 from data.errors import Mistake
 from data.models import Subject
+from data.progress import shown
+from data.runs import Run
 from data.store import Workspace
 from training import trial
 from training.checks._patient import BAD, VERDICTS, Activations, Finding, Patient
@@ -31,16 +33,18 @@ def doctor(workspace: Workspace, config: DoctorConfig) -> list[Finding]:
     dictionary = load_dictionary(workspace, config.dictionary)
     subject = Subject.open(_model(dictionary, config))
     with runs.start(workspace, "doctor", config, inputs={"dictionary": dictionary.digest}) as run:
-        findings = misfit(dictionary, subject) or _examined(workspace, dictionary, subject, config)
+        findings = misfit(dictionary, subject) or _examined(run, dictionary, subject, config)
         run.summary |= {"dictionary": dictionary.digest, "findings": [asdict(finding) for finding in findings]}
     return findings
 
 
-def _examined(workspace: Workspace, dictionary: Dictionary, subject: Subject, config: DoctorConfig) -> list[Finding]:
-    patient = admit(
-        dictionary, subject, metrics_of(workspace, dictionary.digest), text=config.text, tokens=config.tokens
-    )
-    return examine(patient)
+def _examined(run: Run, dictionary: Dictionary, subject: Subject, config: DoctorConfig) -> list[Finding]:
+    metrics = metrics_of(run.workspace, dictionary.digest)
+    with shown(run) as phase:
+        with phase("reading held-out text"):
+            patient = admit(dictionary, subject, metrics, text=config.text, tokens=config.tokens)
+        with phase("checking"):
+            return examine(patient)
 
 
 def _model(dictionary: Dictionary, config: DoctorConfig) -> str:

@@ -26,6 +26,7 @@ from data import parts, runs
 from data.config import DEFAULT_MODEL
 from data.errors import Mistake
 from data.models import Subject
+from data.progress import shown
 from data.store import Workspace, append
 from data.words import Site
 from training.dictionary import Dictionary, class_of, folder_of, open_saelens, places, save
@@ -62,9 +63,12 @@ def import_dictionary(workspace: Workspace, config: ImportConfig) -> str:
     """`lacewing import`: brings `config.source` in and returns its digest; raises `Mistake` when it cannot be proved."""
     with fetched(config.source) as folder:
         arrival = _arrive(folder, config)
-        with runs.start(workspace, "import", config, seed=config.seed, inputs={"model": arrival.model}) as run:
-            dictionary = _save(workspace, arrival, config)
-            row = _row(dictionary, arrival, config) | {"run": run.run}
+        inputs = {"model": arrival.model}
+        with runs.start(workspace, "import", config, seed=config.seed, inputs=inputs) as run, shown(run) as phase:
+            with phase("proving"):
+                dictionary = _save(workspace, arrival, config)
+            with phase("evaluating"):
+                row = _row(dictionary, arrival, config) | {"run": run.run}
             with workspace.write() as db:
                 db.execute("delete from dictionaries where dictionary = ?", [dictionary.digest])
                 append(db, "dictionaries", [row])
@@ -82,7 +86,7 @@ def _arrive(folder: Path, config: ImportConfig) -> Arrival:
     if not reads or not writes:
         missing = "--site KIND:LAYER" if not reads else "--writes KIND:LAYER"
         raise Mistake(f"{str(folder)!r} does not say where in the model it belongs. Say it with {missing}.")
-    return Arrival(name, imported, reads, writes, _subject(imported, reads + writes, config))
+    return Arrival(name, imported, reads, writes, _subject(imported, reads, writes, config))
 
 
 def format_of(folder: Path, named: str | None) -> str:
@@ -101,24 +105,28 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _subject(imported: Imported, sites: tuple[Site, ...], config: ImportConfig) -> Subject | None:
+def _subject(
+    imported: Imported, reads: tuple[Site, ...], writes: tuple[Site, ...], config: ImportConfig
+) -> Subject | None:
     """The model, if one is named that can be had; one that the files name is not downloaded for this."""
     name = config.model or imported.metadata.get("model_name")
     if not name or not (config.model or at_hand(name)):
         return None
     subject = Subject.open(name)
-    expected, width = imported.metadata.get("model_digest"), imported.fields["d_in"]
+    expected = imported.metadata.get("model_digest")
     if config.model and expected not in (None, subject.digest):
         raise Mistake(
             f"{config.source!r} was trained on the model with digest {expected}, and {name} has {subject.digest}. "
             f"Name the right one with --model."
         )
-    if width != subject.d_model or imported.fields.get("d_out", width) != subject.d_model:
-        raise Mistake(
-            f"{config.source!r} is for activations of width {width}, and {name} has {subject.d_model}. Name the right "
-            f"model with --model."
-        )
-    for site in sites:
+    width = imported.fields["d_in"]
+    for wide, sites in ((width, reads), (imported.fields.get("d_out", width), writes)):
+        if wide != len(sites) * subject.d_model:
+            raise Mistake(
+                f"{config.source!r} is for activations of width {wide}, and {name} has {len(sites) * subject.d_model} at "
+                f"{', '.join(map(str, sites))}. Name the right model with --model, or the right site with --site."
+            )
+    for site in reads + writes:
         subject.check(site)
     return subject if expected in (None, subject.digest) else None
 
@@ -224,7 +232,7 @@ def _must_fire(dictionary: Dictionary, config: ImportConfig) -> None:
 
 
 def _row(dictionary: Dictionary, arrival: Arrival, config: ImportConfig) -> dict[str, Any]:
-    metrics: dict[str, Any] = {"imported_from": config.source, "format": arrival.format, "k": dictionary.noted("k")}
+    metrics: dict[str, Any] = {"imported_from": config.source, "format": arrival.format, "k": dictionary.k}
     metrics |= {"model_name": dictionary.noted("model_name")}
     if arrival.subject:
         found = evaluate(arrival.subject, dictionary, config.text, tokens=config.tokens, seed=config.seed)

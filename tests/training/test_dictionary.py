@@ -193,3 +193,16 @@ def test_an_architecture_that_nobody_knows(workspace: Workspace) -> None:
 
     with pytest.raises(Mistake, match="no architecture of a finished dictionary 'jumprelo'. Did you mean 'jumprelu'"):
         open_saelens(path.parent)
+
+
+def test_equal_content_has_equal_files_whatever_the_order_of_its_fields(workspace: Workspace) -> None:
+    one, two = made(0), made(0)
+    assert save(workspace, one, {"a": 1, "b": 2}) == save(workspace, two, {"b": 2, "a": 1})
+
+
+def test_k_is_found_where_sae_lens_notes_it() -> None:
+    sae = made(0)
+    dictionary = Dictionary("x", "x", "m", Site(3), 24, 8, sae)
+    assert dictionary.k is None
+    sae.cfg.metadata.training_architecture_details = {"k": 5}
+    assert dictionary.k == 5

@@ -11,22 +11,23 @@ from training.checks._patient import FINE, LOOK, Finding, Patient, graded
 
 def check(patient: Patient) -> Finding:
     """Fine within a tenth of k, bad beyond a quarter."""
-    k = patient.metrics.get("k") or patient.dictionary.noted("k") or getattr(patient.dictionary.sae.cfg, "k", None)
+    k = patient.metrics.get("k") or patient.dictionary.k
+    wanted = k or patient.metrics.get("l0")
     said = f"{patient.l0:.3g} latents are active on a token"
-    if not k:
-        known = patient.metrics.get("l0")
-        if not known:
-            return Finding("threshold", FINE, patient.l0, f"{said}; it does not say for how many it was trained.")
-        k, origin = known, "it is registered with"
-    else:
-        origin = "it was trained for"
-    off = abs(patient.l0 / k - 1)
-    if getattr(patient.dictionary.sae.cfg, "k", None) and patient.l0 < k:
-        # TopK keeps k at most, and fewer where fewer are positive: no threshold can be off
-        return Finding("threshold", FINE if off < 0.5 else LOOK, patient.l0, f"{said}, {k:g} at most.")
-    verdict = graded(off, 0.1, 0.25)
-    said += f"; {origin} {k:g}."
+    if not wanted:
+        return Finding("threshold", FINE, patient.l0, f"{said}; it does not say for how many it was trained.")
+    if getattr(patient.dictionary.sae.cfg, "k", None) and patient.l0 <= wanted:
+        return _ranked(patient.l0, wanted, said)
+    said += f"; it {'was trained for' if k else 'is registered with'} {wanted:.3g}."
+    verdict = graded(abs(patient.l0 / wanted - 1), 0.1, 0.25)
     if verdict != FINE:
-        way = "low" if patient.l0 > k else "high"
+        way = "low" if patient.l0 > wanted else "high"
         said += f" Its thresholds are too {way}: calibrate them on text like yours, or train longer before exporting."
     return Finding("threshold", verdict, patient.l0, said)
+
+
+def _ranked(l0: float, k: float, said: str) -> Finding:
+    """TopK has no threshold: it keeps k, or fewer where fewer pre-activations are positive."""
+    verdict = FINE if l0 > k / 2 else LOOK
+    advice = "" if verdict == FINE else " Often fewer are positive at all: train with a smaller k."
+    return Finding("threshold", verdict, l0, f"{said}, of {k:g} at most.{advice}")
