@@ -1,38 +1,39 @@
 """Texts: documents, their split, and blocks of tokens.
 
-1. `documents` reads the bundled public-domain sample, or a `.txt`, `.jsonl` or `.parquet` file. A text file is cut at
-   line ends into passages of about `PASSAGE` characters; in the others a row is a document (`text` column).
-2. Each document is `train` or `heldout`, by the digest of its neighbourhood: passages that stand side by side in a
-   book share their fate, so that no sentence of a held-out passage was seen in training next door.
+1. `documents` reads a text lazily, from wherever it is kept (`data.sources`).
+2. Each document is `train`, `calibration` or `heldout`, by the digest of its neighbourhood: passages that stand side by
+   side in a book share their fate, so that no sentence of a held-out passage was seen in training next door.
 3. `blocks` tokenises them: each block begins with the model's prefix and never crosses a document's border.
+4. A `Text` longer than memory is tokenised a shelf at a time; a shelf is found again by its first document's number.
+
+Prefix, padding and special tokens that a text happens to spell out carry no content: `Blocks.real` leaves them out.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from data.errors import Mistake
+from data.sources import Passage, find
 from data.words import digest
 
-PASSAGE = 2000
 NEIGHBOURS = 8
 HELDOUT = 0.3
 """Share of documents held out: dictionaries are evaluated, and features harvested, on these alone."""
+CALIBRATION = 0.04
+"""Share of documents that thresholds are calibrated on, neither trained on nor evaluated on: as few as give a short
+text more than one or two neighbourhoods (the bundled sample five)."""
+SHELF = 8192
+"""Blocks in a shelf: at 128 tokens 8 MB, and many times what a shuffle of the default size holds."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """One text; `number` is its place in its file, `split` is `train` or `heldout`."""
+    """One text; `number` is its place in its source, `split` is `train`, `calibration` or `heldout`."""
 
     number: int
     text: str
@@ -41,10 +42,10 @@ class Document:
 
 @dataclass(frozen=True)
 class Blocks:
-    """Token blocks, right-padded with 0: `tokens` [blocks, context]; the rest [blocks].
+    """Token blocks, right-padded with 0: `tokens` [blocks, context]; the next three [blocks].
 
-    `length` counts real tokens (prefix included), `document` is the document's number, `start` the offset of the
-    block's first token after the prefix, within the document.
+    `length` counts tokens (prefix included), `document` is the document's number, `start` the offset of the
+    block's first token after the prefix, within the document. `special` are the ids that are no text.
     """
 
     tokens: np.ndarray
@@ -52,16 +53,39 @@ class Blocks:
     document: np.ndarray
     start: np.ndarray
     prefix: int
+    special: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def __getitem__(self, rows: slice | np.ndarray) -> Blocks:
-        return Blocks(self.tokens[rows], self.length[rows], self.document[rows], self.start[rows], self.prefix)
+        return self._each(lambda own: own[rows])
+
+    def __add__(self, others: Blocks) -> Blocks:
+        """These blocks, then `others`, which must be cut alike."""
+        theirs = iter((others.tokens, others.length, others.document, others.start))
+        return self._each(lambda own: np.concatenate([own, next(theirs)]))
+
+    def _each(self, change: Callable[[np.ndarray], np.ndarray]) -> Blocks:
+        arrays = (change(own) for own in (self.tokens, self.length, self.document, self.start))
+        tokens, length, document, start = arrays
+        return replace(self, tokens=tokens, length=length, document=document, start=start)
+
+    def first(self, tokens: int) -> Blocks:
+        """As many of the first blocks as have about `tokens` tokens, prefix not counted."""
+        total = np.cumsum(self.length - self.prefix)
+        return self[slice(0, int(np.searchsorted(total, tokens)) + 1)]
 
     @property
     def tokens_without_prefix(self) -> int:
         return int((self.length - self.prefix).sum())
+
+    @property
+    def real(self) -> np.ndarray:
+        """Where [blocks, context] there are tokens of the text: neither prefix nor padding nor special tokens."""
+        place = np.arange(self.tokens.shape[1])
+        inside = (place >= self.prefix) & (place < self.length[:, None])
+        return inside & ~np.isin(self.tokens, self.special)
 
 
 @runtime_checkable
@@ -71,93 +95,47 @@ class Tokenizer(Protocol):
     def __call__(self, text: list[str], *, add_special_tokens: bool) -> dict[str, list[list[int]]]: ...
 
 
-def documents(path: str | None = None, split: str | None = None) -> Iterator[Document]:
-    """The documents of `path` (None: the bundled sample), all or those of one split. Raises `Mistake`."""
-    for number, text in enumerate(_texts(path)):
-        if split is None or split_of(text, number, path) == split:
-            yield Document(number, text, split_of(text, number, path))
+def documents(path: str | None = None, split: str | None = None, start: int = 0) -> Iterator[Document]:
+    """The documents of `path` (None: the bundled sample) from number `start` on, all or those of one split.
 
-
-def text_digest(path: str | None = None) -> str:
-    """The digest by which a run's recipe knows its text, made without reading its documents. Raises `Mistake`."""
-    return digest([d.text for d in documents(path)])
-
-
-def split_of(text: str, number: int, path: str | None) -> str:
-    """The split of a document: by neighbourhood for passages of a running text, by content otherwise."""
-    running = path is None or Path(path).suffix not in (".jsonl", ".parquet")
-    key = number // NEIGHBOURS if running else text
-    return "heldout" if int(digest("split", key, length=8), 16) / 16**8 < HELDOUT else "train"
-
-
-def _texts(path: str | None) -> Iterator[str]:
-    if path is None:
-        sample = resources.files("data") / "sample" / "public_domain.txt.gz"
-        yield from passages(gzip.decompress(sample.read_bytes()).decode())
-        return
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise Mistake(f"The text {path!r} is not a file. Give a .txt, .jsonl or .parquet file with --text.")
-    found = False
-    for text in _rows(file):
-        found = found or bool(text.strip())
-        yield text
+    `path` is read as `data.sources.find` says. Raises `Mistake` when it cannot be, or holds no text at all.
+    """
+    found = start > 0
+    for number, passage in enumerate(find(path).passages(start)):
+        if passage is None:
+            continue
+        found = found or bool(passage.text.strip())
+        own = split_of(passage, number)
+        if split in (None, own):
+            yield Document(number, passage.text, own)
     if not found:
         raise Mistake(f"The text {path!r} holds no text.")
 
 
-def _rows(file: Path) -> Iterator[str]:
-    if file.suffix == ".parquet":
-        yield from _parquet(file)
-        return
-    try:
-        text = file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise Mistake(f"The text {str(file)!r} is not UTF-8 (byte {error.start}); convert it first.") from error
-    if "\0" in text[:10_000]:
-        raise Mistake(f"The text {str(file)!r} is binary; give a .txt, .jsonl or .parquet file.")
-    yield from _jsonl(file, text) if file.suffix == ".jsonl" else passages(text)
+def split_of(passage: Passage, number: int) -> str:
+    """The split of a document: by neighbourhood for passages of a running text, by content otherwise."""
+    key = number // NEIGHBOURS if passage.running else passage.text
+    place = int(digest("split", key, length=8), 16) / 16**8
+    if place < HELDOUT:
+        return "heldout"
+    return "calibration" if place < HELDOUT + CALIBRATION else "train"
 
 
-def _jsonl(file: Path, text: str) -> Iterator[str]:
-    for line_number, line in enumerate(text.splitlines(), 1):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise Mistake(f"Line {line_number} of {str(file)!r} is not JSON: {error.msg}.") from error
-        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-            raise Mistake(f'Line {line_number} of {str(file)!r} has no "text"; write {{"text": "..."}} on each line.')
-        yield row["text"]
+def text_digest(path: str | None = None) -> str:
+    """What a run's recipe knows its text by, made without reading its documents.
+
+    Of files, the digest of their bytes, read in pieces; of a hub dataset, that of name, config, split, column and
+    commit. Raises `Mistake` when there is no such text.
+    """
+    return find(path).digest()
 
 
-def _parquet(file: Path) -> Iterator[str]:
-    table = pq.ParquetFile(file)
-    if "text" not in table.schema_arrow.names:
-        raise Mistake(f"{str(file)!r} has columns {table.schema_arrow.names}; it needs one called 'text'.")
-    for batch in table.iter_batches(columns=["text"]):
-        yield from (text or "" for text in batch.column(0).to_pylist())
-
-
-def passages(text: str, size: int = PASSAGE) -> Iterator[str]:
-    """`text` in passages of at least `size` characters, cut at line ends; lines of a paragraph are joined."""
-    paragraphs = re.split(r"\n\s*\n", text)
-    passage: list[str] = []
-    for line in (line for paragraph in paragraphs for line in _lines(paragraph, size)):
-        passage.append(line)
-        if sum(map(len, passage)) >= size:
-            yield "\n".join(passage)
-            passage = []
-    if passage:
-        yield "\n".join(passage)
-
-
-def _lines(paragraph: str, size: int) -> Iterator[str]:
-    """A paragraph as one line (hard line breaks of old plain texts removed), or its own lines when it is a list."""
-    lines = [line.strip() for line in paragraph.splitlines() if line.strip()]
-    if sum(map(len, lines)) < size and lines and np.mean([len(line) for line in lines]) > 50:
-        yield " ".join(lines)
-        return
-    yield from lines
+def special_ids(tokenizer: object) -> tuple[int, ...]:
+    """The ids that `tokenizer` keeps for other ends than text: end of text, turns of a chat, padding."""
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    return tuple(
+        sorted({*getattr(tokenizer, "all_special_ids", ()), *(i for i, token in added.items() if token.special)})
+    )
 
 
 def blocks(
@@ -169,29 +147,80 @@ def blocks(
     limit: int | None = None,
 ) -> Blocks:
     """Documents as blocks of `context` tokens, in order, until about `limit` tokens (prefix not counted) are made."""
-    room = context - len(prefix)
-    rows: list[list[int]] = []
-    origin: list[tuple[int, int]] = []
-    made = 0
+    cut = _Cut(context, prefix, special_ids(tokenizer))
+    for number, ids in _encoded(documents, tokenizer):
+        cut.add(number, ids)
+        if limit is not None and cut.made >= limit:
+            break
+    return cut.blocks()
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Blocks of the documents from number `start` on; `following` is the next shelf's first document, if any."""
+
+    blocks: Blocks
+    start: int
+    following: int | None
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text (`path` as in `documents`) as a model reads it: in blocks of `context` tokens that begin with `prefix`."""
+
+    path: str | None
+    tokenizer: Tokenizer
+    context: int
+    prefix: tuple[int, ...]
+
+    def blocks(self, split: str, limit: int | None = None) -> Blocks:
+        """The blocks of one split, or of its first documents that make `limit` tokens."""
+        chosen = documents(self.path, split)
+        return blocks(chosen, self.tokenizer, context=self.context, prefix=self.prefix, limit=limit)
+
+    def shelf(self, start: int = 0, split: str = "train") -> Shelf:
+        """About `SHELF` blocks of a split's documents from number `start` on; nothing before them is tokenised."""
+        cut = _Cut(self.context, self.prefix, special_ids(self.tokenizer))
+        for number, ids in _encoded(documents(self.path, split, start), self.tokenizer):
+            if len(cut.rows) >= SHELF:
+                return Shelf(cut.blocks(), start, number)
+            cut.add(number, ids)
+        return Shelf(cut.blocks(), start, None)
+
+
+class _Cut:
+    """Blocks in the making; `made` counts their tokens without prefix."""
+
+    def __init__(self, context: int, prefix: Sequence[int], special: tuple[int, ...]) -> None:
+        self.context, self.prefix, self.special = context, prefix, special
+        self.rows: list[np.ndarray] = []
+        self.origin: list[tuple[int, int]] = []
+        self.made = 0
+
+    def add(self, number: int, ids: Sequence[int]) -> None:
+        room = self.context - len(self.prefix)
+        whole = np.array(ids, dtype=np.int64)
+        for start in range(0, len(ids), room):
+            self.rows.append(whole[start : start + room])
+            self.origin.append((number, start))
+        self.made += len(ids)
+
+    def blocks(self) -> Blocks:
+        before = len(self.prefix)
+        length = np.array([before + len(row) for row in self.rows], dtype=np.int32)
+        tokens = np.zeros((len(self.rows), self.context), dtype=np.int64)
+        tokens[:, :before] = self.prefix
+        for place, row in zip(tokens, self.rows, strict=True):
+            place[before : before + len(row)] = row
+        where = np.array(self.origin, dtype=np.int32).reshape(-1, 2)
+        return Blocks(tokens, length, where[:, 0], where[:, 1], before, self.special)
+
+
+def _encoded(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[tuple[int, list[int]]]:
+    """Each document's number and ids; a few documents are tokenised together, which is quicker."""
     for batch in _batches(documents, 64):
         encoded = tokenizer([d.text for d in batch], add_special_tokens=False)["input_ids"]
-        for document, ids in zip(batch, encoded, strict=True):
-            for start in range(0, len(ids), room):
-                rows.append([*prefix, *ids[start : start + room]])
-                origin.append((document.number, start))
-            made += len(ids)
-            if limit is not None and made >= limit:
-                return _pack(rows, origin, context, len(prefix))
-    return _pack(rows, origin, context, len(prefix))
-
-
-def _pack(rows: list[list[int]], origin: list[tuple[int, int]], context: int, prefix: int) -> Blocks:
-    length = np.array([len(row) for row in rows], dtype=np.int32)
-    tokens = np.zeros((len(rows), context), dtype=np.int64)
-    for place, row in zip(tokens, rows, strict=True):
-        place[: len(row)] = row
-    where = np.array(origin, dtype=np.int32).reshape(-1, 2)
-    return Blocks(tokens, length, where[:, 0], where[:, 1], prefix)
+        yield from zip((d.number for d in batch), encoded, strict=True)
 
 
 def _batches(items: Iterable[Document], size: int) -> Iterator[list[Document]]:

@@ -1,7 +1,9 @@
 """Activations at many sites, from one forward pass that stops at the deepest.
 
-1. The train split's blocks are put in a seeded order, another one each epoch when the text must be gone through again.
-2. `Stream.next` runs the subject on the next few blocks and keeps the real tokens: prefix and padding are dropped.
+1. The train split is tokenised a shelf at a time (`data.texts.Text`). A shelf's blocks are put in a seeded order, another
+   one each epoch when the text must be gone through again.
+2. `Stream.next` runs the subject on the next few blocks and keeps the real tokens: prefix, padding and special tokens
+   are dropped. `state` is a few integers, and `go_to` goes on from there bit for bit.
 3. `measure` looks at a sample first: each site's mean, its scale, and the norm beyond which a token is *massive*.
 
 A few tokens (a full stop right after the prefix, in SmolLM2) have a residual norm a hundred times all others': "massive
@@ -12,7 +14,7 @@ nothing else; tokens beyond `MASSIVE` times the median norm at any site are left
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -21,14 +23,17 @@ from torch import Tensor
 
 from data.errors import Mistake
 from data.models import Subject
-from data.texts import Blocks, blocks, documents
+from data.texts import Blocks, Shelf, Text
 from data.words import Site
+from training.group import Alone
 from training.reservoir import Rows
 
 MASSIVE = 10.0
 """Times the median norm. Ordinary tokens of SmolLM2 stay below 9 times it, massive ones are beyond 100 times."""
 HELDOUT = 1_000_000
 """Held-out tokens from which those to evaluate on are drawn; the bundled sample has fewer."""
+DRAWN = 4
+"""Times the calibration tokens from which these are drawn."""
 PASS = 16
 """Blocks in a forward pass: large enough for full speed, small enough for 100 MB of logits-free workspace."""
 
@@ -45,9 +50,8 @@ class Scales:
 
 
 def real(blocks: Blocks) -> Bool[Tensor, "batch pos"]:
-    """Where `blocks` hold tokens of the text: neither the prefix nor padding."""
-    place = torch.arange(blocks.tokens.shape[1])[None]
-    return (place >= blocks.prefix) & (place < torch.from_numpy(blocks.length)[:, None])
+    """Where `blocks` hold tokens of the text: neither prefix nor padding nor special tokens."""
+    return torch.from_numpy(blocks.real)
 
 
 def documents_of(blocks: Blocks) -> Int[Tensor, " tokens"]:
@@ -55,17 +59,29 @@ def documents_of(blocks: Blocks) -> Int[Tensor, " tokens"]:
     return torch.from_numpy(blocks.document).long()[real(blocks).nonzero()[:, 0]]
 
 
-def read(subject: Subject, blocks: Blocks, sites: Sequence[Site]) -> Float[Tensor, "tokens site d_model"]:
-    """The activations of every real token of `blocks` at `sites`, in order."""
-    keep = real(blocks)
+def read(
+    subject: Subject, blocks: Blocks, sites: Sequence[Site], *, device: torch.device | str = "cpu"
+) -> Float[Tensor, "tokens site d_model"]:
+    """The activations of every real token of `blocks` at `sites`, in order, on `device`."""
     with torch.no_grad():
         values = subject.read(torch.from_numpy(blocks.tokens), sites)
-    return torch.stack([values[site].cpu()[keep] for site in sites], dim=1)
+    keep = real(blocks).flatten().nonzero().squeeze(1).to(subject.device)  # indices: a mask would make a GPU wait
+    return _moved(torch.stack([values[site].flatten(0, 1)[keep] for site in sites], dim=1), torch.device(device))
+
+
+def _moved(rows: Tensor, device: torch.device) -> Tensor:
+    """`rows` on `device`; from a GPU by way of pinned memory, which its other work need not wait for."""
+    if rows.device.type != "cuda" or device.type != "cpu":
+        return rows.to(device)
+    pinned = torch.empty(rows.shape, dtype=rows.dtype, pin_memory=True)
+    pinned.copy_(rows, non_blocking=True)
+    torch.cuda.current_stream(rows.device).synchronize()
+    return pinned
 
 
 def ordinary(rows: Float[Tensor, "tokens site d_model"], limit: Float[Tensor, " site"]) -> Bool[Tensor, " tokens"]:
     """Which tokens are massive at no site."""
-    return (rows.float().norm(dim=-1) <= limit).all(dim=-1)
+    return (rows.float().norm(dim=-1) <= limit.to(rows.device)).all(dim=-1)
 
 
 def measure(rows: Float[Tensor, "tokens site d_model"]) -> Scales:
@@ -78,69 +94,153 @@ def measure(rows: Float[Tensor, "tokens site d_model"]) -> Scales:
     return Scales(mean, 1 / spread.clamp(min=1e-6), limit)
 
 
+@dataclass(frozen=True)
+class Position:
+    """Where a stream stands: all that is needed to go on from there."""
+
+    epoch: int = 0
+    shelf: int = 0
+    """Shelves of this epoch that are used up."""
+    document: int = 0
+    """The number of the first document that may be on this shelf."""
+    block: int = 0
+    """Blocks of this shelf that were handed out."""
+    before: int = 0
+    """Blocks on this epoch's earlier shelves."""
+    whole: int = 0
+    """Blocks in an epoch; 0 until the first one has ended."""
+
+
 class Stream:
-    """Activations in the order of training."""
+    """Activations of a text's train split in the order of training, on `device`."""
 
-    def __init__(self, subject: Subject, blocks: Blocks, sites: Sequence[Site], *, seed: int) -> None:
-        if not len(blocks):
-            raise Mistake("The text has no document in its train split; give a longer text with --text.")
-        self.subject, self.shelf, self.sites, self.seed = subject, blocks, tuple(sites), seed
-        self.epoch = 0
-        self.place = 0
+    def __init__(
+        self,
+        subject: Subject,
+        text: Text,
+        sites: Sequence[Site],
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        group: Alone | None = None,
+    ) -> None:
+        self.subject, self.text, self.sites, self.seed, self.device = subject, text, tuple(sites), seed, device
+        self.group = group or Alone()
+        self.at = Position()
         self.limit: Tensor | None = None
+        self._shelf = text.shelf()
+        if not len(self.shelf):
+            raise Mistake("The text has no document in its train split; give a longer text with --text.")
 
-    def order(self, epoch: int) -> np.ndarray:
-        """The order of the blocks in an epoch: a permutation that depends on seed and epoch alone."""
-        return np.random.default_rng([self.seed, epoch]).permutation(len(self.shelf))
+    @property
+    def shelf(self) -> Blocks:
+        """The blocks that are tokenised at present."""
+        return self._present.blocks
+
+    @property
+    def _present(self) -> Shelf:
+        if self._shelf.start != self.at.document:
+            self._shelf = self.text.shelf(self.at.document)
+        return self._shelf
+
+    @property
+    def left_out(self) -> tuple[int, ...]:
+        """The token ids that are neither trained on nor evaluated on."""
+        return tuple(sorted({*self.subject.prefix, *self.shelf.special}))
+
+    def order(self, epoch: int, shelf: int = 0) -> np.ndarray:
+        """The order of the present blocks in an epoch: a permutation that depends on seed, epoch and shelf alone."""
+        return np.random.default_rng([self.seed, epoch, shelf]).permutation(len(self.shelf))
 
     @property
     def epochs(self) -> float | None:
         """How often the text was gone through; None while its length is not known."""
-        return self.epoch + self.place / len(self.shelf)
+        whole = self.at.whole
+        if not whole and self._present.following is None:
+            whole = self.at.before + len(self.shelf)
+        return self.at.epoch + (self.at.before + self.at.block) / whole if whole else None
 
     def state(self) -> dict[str, int]:
         """Where the stream stands, as a few integers."""
-        return {"epoch": self.epoch, "block": self.place}
+        return asdict(self.at)
 
     def go_to(self, state: Mapping[str, int]) -> None:
-        """Goes on from where `state` was taken."""
-        self.epoch, self.place = state["epoch"], state["block"]
+        """Goes on from where `state` was taken; nothing before that shelf is tokenised."""
+        self.at = Position(**state)
 
     def upcoming(self, count: int) -> Blocks:
         """The next `count` blocks (fewer at the end of a shelf), without going on."""
-        return self.shelf[self.order(self.epoch)[self.place : self.place + count]]
+        order = self.order(self.at.epoch, self.at.shelf)
+        return self.shelf[order[self.at.block : self.at.block + count]]
 
     def next(self) -> Rows:
-        """The activations of the next few blocks; massive tokens are dropped once `limit` is set."""
-        blocks = self.upcoming(PASS)
-        self.place += len(blocks)
-        if self.place == len(self.shelf):
-            self.epoch, self.place = self.epoch + 1, 0
-        return self._read(blocks)
+        """The activations of the next few blocks; massive tokens are dropped once `limit` is set.
 
-    def _read(self, blocks: Blocks) -> Rows:
-        rows = Rows(read(self.subject, blocks, self.sites), documents_of(blocks))
+        A group makes as many passes at once as it has processes, each of the size that one process would give it.
+        """
+        passes = [self._claim() for _ in range(self.group.world)]
+        own = read(self.subject, passes[self.group.rank], self.sites, device=self.device)
+        values = self.group.gather(own, [int(blocks.real.sum()) for blocks in passes])
+        rows = Rows(values, torch.cat([documents_of(blocks) for blocks in passes]).to(values.device))
         return rows if self.limit is None else rows[ordinary(rows.values, self.limit)]
 
+    def _claim(self) -> Blocks:
+        """The blocks of the next pass, which count as handed out."""
+        while not len(blocks := self.upcoming(PASS)):  # a text may end on documents without a token
+            self._turn()
+        self.at = replace(self.at, block=self.at.block + len(blocks))
+        if self.at.block == len(self.shelf):
+            self._turn()
+        return blocks
 
-def open_stream(subject: Subject, text: str | None, sites: Sequence[Site], *, context: int, seed: int) -> Stream:
-    """The activations of the train split of `text` (a path; None: the bundled sample) at `sites`.
+    def _turn(self) -> None:
+        """Goes on to the next shelf, or to the next epoch's first; it is tokenised when it is needed."""
+        before, following = self.at.before + len(self.shelf), self._present.following
+        if following is None:
+            self.at = Position(self.at.epoch + 1, whole=before)
+        else:
+            self.at = replace(self.at, shelf=self.at.shelf + 1, document=following, block=0, before=before)
+
+
+def open_stream(
+    subject: Subject,
+    text: str | None,
+    sites: Sequence[Site],
+    *,
+    context: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+    group: Alone | None = None,
+) -> Stream:
+    """The activations of the train split of `text` (as in `data.texts.documents`) at `sites`, waiting on `device`.
 
     `context` is the tokens in a block, prefix included. Raises `Mistake` on an unknown site or a text without tokens.
     """
     for site in sites:
         subject.check(site)
-    cut = blocks(documents(text, "train"), subject.tokenizer, context=context, prefix=subject.prefix)
-    return Stream(subject, cut, sites, seed=seed)
+    return Stream(subject, _text(subject, text, context), sites, seed=seed, device=device, group=group)
 
 
 def calibration_blocks(stream: Stream, tokens: int) -> Blocks:
-    """Blocks of about `tokens` tokens to calibrate on: the last of the first epoch, which training reaches last."""
-    order = stream.order(0)[::-1]
-    total = np.cumsum(stream.shelf.length[order] - stream.shelf.prefix)
-    return stream.shelf[order[: int(np.searchsorted(total, tokens)) + 1]]
+    """Blocks of about `tokens` tokens of the calibration split; where it has fewer, the rest is training text.
+
+    They are drawn from its beginning, `DRAWN` times as much as is needed. Training text is the end of the first epoch's
+    first shelf, which training reaches late or not at all; `Blocks.document` tells which is which.
+    """
+    pool = stream.text.blocks("calibration", limit=DRAWN * tokens)
+    chosen = pool[np.random.default_rng(stream.seed).permutation(len(pool))].first(tokens)
+    missing = tokens - chosen.tokens_without_prefix
+    if missing <= 0:
+        return chosen
+    beginning = stream.text.shelf().blocks
+    order = np.random.default_rng([stream.seed, 0, 0]).permutation(len(beginning))
+    return chosen + beginning[order[::-1]].first(missing)
 
 
 def heldout_blocks(subject: Subject, text: str | None, *, context: int) -> Blocks:
-    """The held-out split of `text`, or the first `HELDOUT` tokens of it."""
-    return blocks(documents(text, "heldout"), subject.tokenizer, context=context, prefix=subject.prefix, limit=HELDOUT)
+    """The held-out split of `text`, or its first documents that have `HELDOUT` tokens."""
+    return _text(subject, text, context).blocks("heldout", limit=HELDOUT)
+
+
+def _text(subject: Subject, path: str | None, context: int) -> Text:
+    return Text(path, subject.tokenizer, context, subject.prefix)
