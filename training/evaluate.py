@@ -21,12 +21,12 @@ import pyarrow as pa
 import torch
 
 from data.runs import Run
-from data.words import Estimate, Site
+from data.words import Estimate
 from training import measures
 from training.baselines import Baselines
 from training.heldout import HeldOut
 from training.measures import Description, Ratio
-from training.splicing import Effect, Reconstruction
+from training.splicing import Reconstruction
 
 COLUMNS = pa.schema(
     {
@@ -45,7 +45,9 @@ def during(heldout: HeldOut, dictionaries: Sequence[Reconstruction]) -> list[dic
     effects = heldout.effects(dictionaries)
     return [
         {"place": place, "site": ",".join(map(str, dictionary.writes)), "heldout_tokens": len(heldout.rows)}
-        | _plain(measures.describe(heldout, dictionary), measures.recovered(heldout, effect))
+        | _plain(
+            measures.describe(heldout, dictionary), measures.recovered(heldout, heldout.ablated(dictionary), effect)
+        )
         for place, (dictionary, effect) in enumerate(zip(dictionaries, effects, strict=True))
     ]
 
@@ -73,12 +75,14 @@ def judge(heldout: HeldOut, dictionary: Reconstruction, baselines: Baselines) ->
     k = round(found.ratios["l0"].value)
     others = baselines.beside(dictionary, latents=found.firing.counts.shape[1], k=k)
     effect, *beside = heldout.effects([dictionary, *others.values()])
-    flat = _figures(found.ratios | measures.recovered(heldout, effect)) | _firing(found, dictionary, baselines)
+    ablated = heldout.ablated(dictionary)
+    flat = _figures(found.ratios | measures.recovered(heldout, ablated, effect)) | _firing(found, dictionary, baselines)
     for (name, other), spliced in zip(others.items(), beside, strict=True):
-        ratios = measures.describe(heldout, other).ratios | measures.recovered(heldout, spliced)
+        ratios = measures.describe(heldout, other).ratios | measures.recovered(heldout, ablated, spliced)
         flat |= {f"{name}_components": k} | _figures(ratios, f"{name}_")
     if len(dictionary.writes) > 1:
-        flat["sites"] = {str(site): _of_site(heldout, found, effect, site) for site in dictionary.writes}
+        shares = {s: measures.recovered(heldout, ablated, {s: effect[s]}) for s in dictionary.writes}
+        flat["sites"] = {str(s): _figures({"explained_variance": found.sites[s]} | shares[s]) for s in shares}
     return flat | _extent(heldout)
 
 
@@ -107,10 +111,6 @@ def _firing(found: Description, dictionary: Reconstruction, baselines: Baselines
         {"dead": silent.double().mean().item(), "dead_tokens": tokens}
         | _interval("dense", found.firing.dense_estimate()) | found.firing.histogram()
     )  # fmt: skip
-
-
-def _of_site(heldout: HeldOut, found: Description, effect: Mapping[Site, Effect], site: Site) -> dict[str, Any]:
-    return _figures({"explained_variance": found.sites[site]} | measures.recovered(heldout, {site: effect[site]}))
 
 
 def _extent(heldout: HeldOut) -> dict[str, Any]:

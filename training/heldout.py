@@ -3,8 +3,8 @@
 1. `sample` picks blocks of the held-out split in rounds over documents, so that few tokens come from many documents.
 2. The subject reads them. The values of their ordinary tokens (no prefix, padding, special or massive ones) are kept in
    fp32: on these, reconstructions are compared.
-3. Of the first blocks all values are kept: into these reconstructions are spliced. What the untouched model loses
-   there, and what it loses with the mean or with zero in place of each site, is measured once.
+3. Of the first blocks all values are kept: into these reconstructions are spliced. What the untouched model loses there
+   is measured once, and so is what it loses with the mean or with zero at a site, when it is first asked for.
 
 The same set serves while training (a subject in bf16) and at the end (in fp32); all dictionaries see the same tokens.
 """
@@ -12,8 +12,8 @@ The same set serves while training (a subject in bf16) and at the end (in fp32);
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -64,7 +64,9 @@ class HeldOut:
     """The passes into which reconstructions are spliced."""
     loss: np.ndarray
     """[document] cross-entropy of the untouched model on the spliced documents, in nats."""
-    ablated: Mapping[Site, Ablation]
+    mean: Float[Tensor, "site d_model"]
+    """What mean ablation puts in."""
+    _ablated: dict[tuple[frozenset[Site], Site], Ablation] = field(default_factory=dict, repr=False)
 
     def at(self, sites: Sequence[Site]) -> Float[Tensor, "tokens width"]:
         """The values at `sites`, side by side."""
@@ -85,9 +87,26 @@ class HeldOut:
         """Tokens of the blocks spliced into."""
         return sum(part.blocks.tokens_without_prefix for part in self.clean)
 
+    def ablated(self, dictionary: Reconstruction) -> dict[Site, Ablation]:
+        """What the model loses with each site that `dictionary` writes ablated, at the tokens where it stands in."""
+        among = frozenset({*dictionary.reads, *dictionary.writes})
+        for site in dictionary.writes:
+            if (among, site) not in self._ablated:
+                self._ablated[among, site] = self._ablate(tuple(sorted(among)), site)
+        return {site: self._ablated[among, site] for site in dictionary.writes}
+
+    def _ablate(self, among: tuple[Site, ...], site: Site) -> Ablation:
+        mean = self.mean[self.sites.index(site)]
+        constants = [Constant(among, (site,), value) for value in (mean, torch.zeros_like(mean))]
+        return Ablation(*(effect[site].loss for effect in self.effects(constants)))
+
     def effects(self, stand_ins: Sequence[Reconstruction]) -> list[dict[Site, Effect]]:
         """What each stand-in does to the model at each site it writes; sums over each spliced document."""
-        return _effects(self.subject, self.clean, stand_ins)[1]
+        found = [effects(self.subject, part, stand_ins) for part in self.clean]
+        return [
+            {site: _total(self.clean, [part.of[index][site] for part in found]) for site in stand_in.writes}
+            for index, stand_in in enumerate(stand_ins)
+        ]
 
 
 def hold_out(
@@ -102,11 +121,11 @@ def hold_out(
     device: torch.device | str = "cpu",
     progress: Progress = lambda *_: None,
 ) -> HeldOut:
-    """Reads the held-out `blocks` at `sites` and measures what ablating each of them costs.
+    """Reads the held-out `blocks` at `sites`.
 
-    `mean` is what mean ablation puts in (of training text); a token whose norm is beyond `limit` at any site is
-    massive, and left out. The values wait on `device`, where the dictionaries judged on them must be. Raises `Mistake`
-    when there is no block.
+    `mean` is what mean ablation puts in (of training text). A token whose norm is beyond `limit` at a site is massive
+    there: rows hold those that are so at no site. The values wait on `device`, where the dictionaries judged on them must
+    be. Raises `Mistake` when there is no block.
     """
     chosen = sample(blocks, size.described, seed)
     spliced = len(sample(blocks, size.spliced, seed))  # the same order, so these are the first of `chosen`
@@ -114,11 +133,12 @@ def hold_out(
     for part in _parts(spliced, len(chosen)):
         read = _read(subject, chosen[part], sites, limit.to(device))
         clean += [read] if part.start < spliced else []
-        rows.append(read.values[:, read.kept].transpose(0, 1).float())
-        documents.append(np.broadcast_to(read.blocks.document[:, None], read.kept.shape)[read.kept.cpu().numpy()])
+        kept = read.kept(sites)
+        rows.append(read.values[:, kept].transpose(0, 1).float())
+        documents.append(np.broadcast_to(read.blocks.document[:, None], kept.shape)[kept.cpu().numpy()])
         progress("reading held-out text", part.stop, len(chosen))
-    loss, ablated = _ablate(subject, clean, sites, mean)
-    return HeldOut(subject, sites, torch.cat(rows), np.concatenate(documents), tuple(clean), loss, ablated)
+    loss = by_document(clean, [effects(subject, part, []).clean.loss for part in clean])
+    return HeldOut(subject, sites, torch.cat(rows), np.concatenate(documents), tuple(clean), loss, mean)
 
 
 def sample(blocks: Blocks, tokens: int, seed: int) -> Blocks:
@@ -156,30 +176,7 @@ def _read(subject: Subject, blocks: Blocks, sites: tuple[Site, ...], limit: Tens
     found = subject.read(torch.from_numpy(blocks.tokens), sites)
     values = torch.stack([found[site] for site in sites]).to(limit.device)
     small = values.float().norm(dim=-1) <= limit[:, None, None]
-    return Clean(blocks, sites, values, small.all(dim=0) & real(blocks).to(values.device))
-
-
-def _ablate(
-    subject: Subject, clean: Sequence[Clean], sites: tuple[Site, ...], mean: Float[Tensor, "site d_model"]
-) -> tuple[np.ndarray, dict[Site, Ablation]]:
-    """The clean loss by document, and those with each site ablated."""
-    kinds = (mean, torch.zeros_like(mean))
-    constants = [Constant(site, value[index]) for value in kinds for index, site in enumerate(sites)]
-    loss, found = _effects(subject, clean, constants)
-    losses = [effect[constant.site].loss for constant, effect in zip(constants, found, strict=True)]
-    return loss, {site: Ablation(losses[i], losses[i + len(sites)]) for i, site in enumerate(sites)}
-
-
-def _effects(
-    subject: Subject, clean: Sequence[Clean], stand_ins: Sequence[Reconstruction]
-) -> tuple[np.ndarray, list[dict[Site, Effect]]]:
-    """`splicing.effects` of all passes together: the clean loss, and each stand-in's effects, by document."""
-    found = [effects(subject, part, stand_ins) for part in clean]
-    together = [
-        {site: _total(clean, [part.of[index][site] for part in found]) for site in stand_in.writes}
-        for index, stand_in in enumerate(stand_ins)
-    ]
-    return by_document(clean, [part.clean.loss for part in found]), together
+    return Clean(blocks, sites, values, small & real(blocks).to(values.device))
 
 
 def _total(clean: Sequence[Clean], parts: Sequence[Effect]) -> Effect:

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from data.queries import DENSE, DENSITY_EDGES
 from data.words import Estimate, Site
-from training.heldout import HeldOut
+from training.heldout import Ablation, HeldOut
 from training.splicing import Effect, Reconstruction
 
 RESAMPLES = 1000
@@ -179,14 +179,12 @@ def _grouped(heldout: HeldOut, values: Float[Tensor, " tokens *site"]) -> np.nda
     return total.index_add_(0, torch.from_numpy(heldout.index), values.cpu().double()).numpy()
 
 
-def recovered(heldout: HeldOut, effects: Mapping[Site, Effect]) -> dict[str, Ratio]:
+def recovered(heldout: HeldOut, ablated: Mapping[Site, Ablation], effects: Mapping[Site, Effect]) -> dict[str, Ratio]:
     """`ce_recovered`, `ce_recovered_zero` and `kl` of what was spliced in; over several sites, of all of them."""
-    sites = list(effects)
-    clean, spliced = len(sites) * heldout.loss, np.sum([effects[s].loss for s in sites], axis=0)
-    mean = np.sum([heldout.ablated[s].mean for s in sites], axis=0)
-    zero = np.sum([heldout.ablated[s].zero for s in sites], axis=0)
+    clean, spliced = len(effects) * heldout.loss, np.sum([effect.loss for effect in effects.values()], axis=0)
+    mean, zero = (np.sum([getattr(ablated[site], kind) for site in effects], axis=0) for kind in ("mean", "zero"))
     return {
         "ce_recovered": Ratio(mean - spliced, mean - clean),
         "ce_recovered_zero": Ratio(zero - spliced, zero - clean),
-        "kl": Ratio(np.sum([effects[s].kl for s in sites], axis=0), len(sites) * heldout.predictions),
+        "kl": Ratio(np.sum([effect.kl for effect in effects.values()], axis=0), len(effects) * heldout.predictions),
     }

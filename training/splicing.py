@@ -3,14 +3,14 @@
 1. `Clean` keeps the values of a few blocks at all sites, as the untouched model has them.
 2. `effects` reconstructs from these *clean* values and puts the result in the model's place, at one written site at a
    time: for an SAE the ordinary splice, and for a transcoder or a crosscoder a number that means the same. Tokens
-   that are no text (prefix, padding, massive ones) keep their own values.
+   that are no text, or massive at a site which the dictionary reads or writes, keep their own values.
 3. The model runs on from there. Two sums over the tokens whose next token is known: its cross-entropy, and
    KL(clean || spliced) between the two predictions (Kullback & Leibler 1951).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -44,24 +44,20 @@ class Reconstruction(Protocol):
 
 @dataclass(frozen=True)
 class Constant:
-    """Always `value` [d_model] at `site`: an ablation. It has no latents."""
+    """Always `value` [d_model] at the one site it writes: an ablation, without latents. It is put where something that
+    reads `reads` would be."""
 
-    site: Site
+    reads: tuple[Site, ...]
+    writes: tuple[Site, ...]
     value: Tensor
 
-    @property
-    def reads(self) -> tuple[Site, ...]:
-        return (self.site,)
-
-    writes = reads
-
-    def encode(self, x: Float[Tensor, "tokens d_model"]) -> Float[Tensor, "tokens d_sae"]:
+    def encode(self, x: Float[Tensor, "tokens read"]) -> Float[Tensor, "tokens d_sae"]:
         """No latents: an axis of length 0."""
         return x[:, :0]
 
-    def reconstruct(self, x: Float[Tensor, "tokens d_model"]) -> Float[Tensor, "tokens d_model"]:
+    def reconstruct(self, x: Float[Tensor, "tokens read"]) -> Float[Tensor, "tokens d_model"]:
         """`value` for every token."""
-        return self.value.to(x).expand_as(x)
+        return self.value.to(x).expand(len(x), -1)
 
 
 @dataclass(frozen=True)
@@ -71,22 +67,26 @@ class Clean:
     blocks: Blocks
     sites: tuple[Site, ...]
     values: Float[Tensor, "site batch pos d_model"]
-    kept: Bool[Tensor, "batch pos"]
-    """The ordinary tokens: where something may stand in."""
+    ordinary: Bool[Tensor, "site batch pos"]
+    """Which tokens are text and not massive at each site."""
 
-    def rows(self, sites: Sequence[Site]) -> Float[Tensor, "tokens width"]:
-        """The values of the ordinary tokens at `sites`, side by side, in fp32."""
-        return torch.cat([self.at(site)[self.kept] for site in sites], dim=-1).float()
+    def kept(self, sites: Iterable[Site]) -> Bool[Tensor, "batch pos"]:
+        """The tokens that are ordinary at all of `sites`."""
+        return self.ordinary[[self.sites.index(site) for site in sites]].all(dim=0)
 
     def at(self, site: Site) -> Float[Tensor, "batch pos d_model"]:
         """The values at one site."""
         return self.values[self.sites.index(site)]
 
-    def edited(self, site: Site, rows: Float[Tensor, "tokens d_model"]) -> Float[Tensor, "batch pos d_model"]:
-        """The values at `site` with `rows` in place of those of the ordinary tokens."""
-        value = self.at(site).clone()
-        value[self.kept] = rows.to(value.dtype)
-        return value
+    def edited(self, stand_in: Reconstruction) -> Iterator[tuple[Site, Float[Tensor, "batch pos d_model"]]]:
+        """The values at each site that `stand_in` writes, with what it says in place of those of the ordinary tokens."""
+        kept = self.kept({*stand_in.reads, *stand_in.writes})
+        x = torch.cat([self.at(site)[kept] for site in stand_in.reads], dim=-1).float()
+        told = stand_in.reconstruct(x).chunk(len(stand_in.writes), dim=-1)
+        for site, rows in zip(stand_in.writes, told, strict=True):
+            value = self.at(site).clone()
+            value[kept] = rows.to(value.dtype)
+            yield site, value
 
 
 @dataclass(frozen=True)
@@ -112,18 +112,12 @@ def effects(subject: Subject, clean: Clean, stand_ins: Sequence[Reconstruction])
     untouched = run_on(subject, clean.blocks, deepest, clean.at(deepest))
     found = [
         {
-            site: compare(clean.blocks, untouched, run_on(subject, clean.blocks, site, clean.edited(site, rows)))
-            for site, rows in _written(clean, stand_in).items()
+            site: compare(clean.blocks, untouched, run_on(subject, clean.blocks, site, value))
+            for site, value in clean.edited(stand_in)
         }
         for stand_in in stand_ins
     ]
     return Effects(compare(clean.blocks, untouched, untouched), found)
-
-
-def _written(clean: Clean, stand_in: Reconstruction) -> dict[Site, Float[Tensor, "tokens d_model"]]:
-    """What `stand_in` says of each site it writes."""
-    rows = stand_in.reconstruct(clean.rows(stand_in.reads))
-    return dict(zip(stand_in.writes, rows.chunk(len(stand_in.writes), dim=-1), strict=True))
 
 
 def run_on(

@@ -15,6 +15,7 @@ from data.store import Workspace
 from data.words import Site
 from training.baselines import Baselines
 from training.evaluate import COLUMNS, during, judge, write
+from training.heldout import Ablation
 
 RATIOS = {"explained_variance", "cosine", "l0", "l2_ratio", "ce_recovered", "ce_recovered_zero", "kl"}
 SITES = (held.SITE, Site(1), Site(1, "mlp_in"), Site(1, "mlp_out"))
@@ -65,8 +66,7 @@ def test_every_figure_has_its_interval_and_its_baselines(subject: Subject) -> No
 
 def test_an_ablation_that_costs_nothing_gives_no_share(subject: Subject) -> None:
     heldout = held.held(subject)
-    free = type(heldout.ablated[held.SITE])(heldout.loss, heldout.loss)
-    object.__setattr__(heldout, "ablated", {held.SITE: free})
+    heldout._ablated[frozenset({held.SITE}), held.SITE] = Ablation(heldout.loss, heldout.loss)
     [row] = during(heldout, [held.scaled(1.0)])
     assert row["ce_recovered"] is None
     assert row["kl"] == pytest.approx(0, abs=1e-6)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from held import DOCUMENTS, SITE, held, text
+from held import DOCUMENTS, SITE, Made, held, scaled, text
 
 from data.errors import Mistake
 from data.models import Subject
 from data.words import Site
-from training.heldout import Size, sample
-from training.splicing import Constant
+from training.heldout import Size, hold_out, sample
 from training.stream import read
 
 
@@ -39,19 +38,25 @@ def test_the_spliced_blocks_are_the_first_of_those_described(subject: Subject) -
     blocks = [part.blocks for part in found.clean]
     assert sum(map(len, blocks)) == len(sample(text(subject), 80, seed=0))
     assert found.spliced_tokens == sum(b.tokens_without_prefix for b in blocks)
-    first = np.concatenate([part.rows((SITE,)).numpy() for part in found.clean])
+    first = np.concatenate([part.at(SITE)[part.kept([SITE])].numpy() for part in found.clean])
     np.testing.assert_array_equal(found.rows[: len(first), 0].numpy(), first)
     assert 200 <= len(found.rows) < 220
     assert 80 <= found.spliced_tokens < 100
 
 
-def test_ablations_are_constants_spliced_in(subject: Subject) -> None:
+def test_ablations_are_constants_spliced_in_where_the_dictionary_would_be(subject: Subject) -> None:
     found = held(subject, Site(0), Site(1), mean=0.3)
-    for site in found.sites:
-        zero, mean = found.effects([Constant(site, torch.zeros(32)), Constant(site, torch.full((32,), 0.3))])
-        np.testing.assert_allclose(found.ablated[site].zero, zero[site].loss)
-        np.testing.assert_allclose(found.ablated[site].mean, mean[site].loss)
-        assert len({found.loss.sum(), found.ablated[site].zero.sum(), found.ablated[site].mean.sum()}) == 3
+    limit = found.rows.norm(dim=-1).median(dim=0).values
+    found = hold_out(subject, text(subject), found.sites, mean=found.mean, limit=limit, seed=0)
+    apart, together = scaled(1.0, Site(0)), scaled(1.0, Site(0), Site(1))
+    for dictionary in (apart, together):
+        for factor, kind in ((0.0, "zero"), (0.3, "mean")):
+            constant = Made(lambda x: x, lambda x, f=factor: torch.full_like(x, f), dictionary.reads, dictionary.writes)
+            [expected] = found.effects([constant])
+            for site, ablation in found.ablated(dictionary).items():
+                np.testing.assert_allclose(getattr(ablation, kind), expected[site].loss)
+    assert found.ablated(apart)[Site(0)].mean.sum() != found.ablated(together)[Site(0)].mean.sum()
+    assert found.ablated(apart)[Site(0)] is found.ablated(scaled(0.5, Site(0)))[Site(0)]  # measured once
 
 
 def test_losses_are_sums_over_documents(subject: Subject) -> None:

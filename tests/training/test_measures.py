@@ -62,8 +62,9 @@ def test_a_crosscoders_sites_are_weighed_by_their_variance(subject: Subject) -> 
 
 def test_shares_of_the_loss_recovered(subject: Subject) -> None:
     heldout = held(subject)
+    ablated = heldout.ablated(scaled(1.0))
     kept, mean, zero = (
-        recovered(heldout, effect)
+        recovered(heldout, ablated, effect)
         for effect in heldout.effects([
             scaled(1.0), Made(lambda x: x, lambda x: torch.full_like(x, 0.1)), scaled(0.0),
         ])
@@ -80,8 +81,9 @@ def test_several_sites_share_their_losses(subject: Subject) -> None:
     sites = (Site(0), Site(1))
     heldout = held(subject, *sites)
     [effect] = heldout.effects([scaled(0.5, *sites)])
-    together = recovered(heldout, effect)
-    apart = [recovered(heldout, {site: effect[site]}) for site in sites]
+    ablated = heldout.ablated(scaled(0.5, *sites))
+    together = recovered(heldout, ablated, effect)
+    apart = [recovered(heldout, ablated, {site: effect[site]}) for site in sites]
     assert together["kl"].value == pytest.approx(np.mean([a["kl"].value for a in apart]))
     above, below = (sum(getattr(a["ce_recovered"], part).sum() for a in apart) for part in ("above", "below"))
     assert together["ce_recovered"].value == pytest.approx(above / below)

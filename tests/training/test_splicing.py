@@ -12,7 +12,9 @@ from torch import Tensor
 
 from data.models import Subject
 from data.words import Site
-from training.splicing import Constant, Reconstruction, effects
+from training.heldout import hold_out
+from training.splicing import Clean, Constant, Reconstruction, effects
+from training.stream import real
 
 Change = Callable[[Tensor], Tensor]
 
@@ -103,21 +105,26 @@ def test_nothing_changed_costs_nothing(subject: Subject) -> None:
 
 
 def test_a_constant_has_no_latents_and_says_the_same_of_every_token() -> None:
-    constant = Constant(SITE, torch.arange(4.0))
-    x = torch.randn(3, 4)
+    constant = Constant((SITE, Site(1)), (SITE,), torch.arange(4.0))
+    x = torch.randn(3, 8)
     assert constant.encode(x).shape == (3, 0)
     torch.testing.assert_close(constant.reconstruct(x), torch.arange(4.0).repeat(3, 1))
-    assert constant.reads == constant.writes == (SITE,)
 
 
 def test_massive_tokens_keep_their_own_values(subject: Subject) -> None:
-    from training.heldout import hold_out
-
-    limit = held(subject).rows.norm(dim=-1).median().reshape(1)
-    found = hold_out(subject, text(subject), (SITE,), mean=torch.zeros(1, 32), limit=limit, seed=0)
-    part = found.clean[0]
-    edited = part.edited(SITE, torch.zeros(int(part.kept.sum()), 32))
-    changed = (edited != part.at(SITE)).any(dim=-1)
-    torch.testing.assert_close(changed, part.kept)
-    assert 0 < part.kept.sum() < part.kept.numel()
+    """A token may be massive at one site and not at another: it counts at the sites that are read or written."""
+    sites = (Site(0), Site(1))
+    limit = held(subject, *sites).rows.norm(dim=-1).median(dim=0).values
+    found = hold_out(subject, text(subject), sites, mean=torch.zeros(2, 32), limit=limit, seed=0)
+    first, both = (kept_by(found.clean[0], scaled(0.0, *each)) for each in ((sites[0],), sites))
+    small = found.clean[0].values.norm(dim=-1) <= limit[:, None, None]
+    torch.testing.assert_close(first, small[0] & real(found.clean[0].blocks))
+    torch.testing.assert_close(both, small.all(dim=0) & real(found.clean[0].blocks))
+    assert 0 < both.sum() < first.sum() < real(found.clean[0].blocks).sum()
     assert (found.rows.norm(dim=-1) <= limit).all()
+
+
+def kept_by(clean: Clean, zero: Made) -> Tensor:
+    """Where `zero` stands in at the first site it writes."""
+    site, value = next(iter(clean.edited(zero)))
+    return (value != clean.at(site)).any(dim=-1)
