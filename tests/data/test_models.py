@@ -9,8 +9,10 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from data import weights
+from data.config import DEFAULT_MODEL
 from data.errors import Mistake
 from data.models import SUPPORTED, Subject
+from data.weights import _packaged_gguf, locate
 from data.words import Site
 
 
@@ -165,3 +167,23 @@ def test_threads_read_the_same_bit_for_bit(subject: Subject) -> None:
     twins = subject._crew.hands
     assert len(twins) == 3
     assert next(twins[0].model.parameters()) is next(subject.model.parameters())
+
+
+def test_a_file_that_is_no_gguf_is_a_sentence_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LACEWING_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF" + bytes(100))
+    with pytest.raises(Mistake, match=r"model\.gguf' cannot be read as a model in GGUF"):
+        locate(str(file))
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.real
+def test_a_gguf_is_a_model_by_its_path() -> None:
+    """The packaged file, named as a user would name one of their own, is the default model."""
+
+    path = _packaged_gguf()
+    assert path is not None
+    assert locate(str(path)) == locate(DEFAULT_MODEL)
