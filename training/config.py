@@ -19,7 +19,7 @@ class StreamConfig:
     """Where the activations come from."""
 
     model: str = DEFAULT_MODEL
-    """The subject model: a hub name or a local folder."""
+    """The subject model: a hub name, a local folder or a .gguf file."""
     sites: str = "resid_post:5,10,15,20,25"
     """Where to train dictionaries, as KIND:LAYER,LAYER,...; a kind holds until the next one."""
     text: str | None = None
