@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 
 from data.errors import Mistake, unknown
@@ -165,6 +166,29 @@ def heldout_curve(workspace: Workspace, run: str) -> list[Row]:
 def training_runs(workspace: Workspace) -> list[Row]:
     """Runs that train dictionaries (`train` and `sweep`), newest first."""
     return rows(workspace, "select * from runs where verb in ('train', 'sweep') order by started desc")
+
+
+def training_curve(workspace: Workspace, run: str, points: int = 500) -> list[Row]:
+    """The training curve of a run so far, at most `points` rows a dictionary, each the mean over neighbouring steps:
+    `dictionary`, `site`, `step` (the last of them), `loss`, `explained_variance`, `l0`, `dead`.
+
+    It is read from parts, and so waits for nobody.
+    """
+    parts = [str(part) for part in sorted((workspace.folder / "metrics" / run).glob("part-*.parquet"))]
+    if not parts:
+        return []
+    name = "dictionary" if "dictionary" in pq.read_schema(parts[0]).names else "site"
+    sql = f"""with steps as (select *, (select max(step) from read_parquet($1)) as last from read_parquet($1))
+        select {name} as dictionary, any_value(site) as site, max(step) as step, avg(loss) as loss,
+               avg(explained_variance) as explained_variance, avg(l0) as l0, avg(dead) as dead
+        from steps group by {name}, (step - 1) * $2 // greatest(last, $2) order by dictionary, step"""
+    try:
+        with duckdb.connect() as db:
+            found = db.execute(sql, [parts, points]).fetchall()
+    except duckdb.IOException:  # a run that goes on from a checkpoint removes the parts written after it
+        return []
+    names = ("dictionary", "site", "step", "loss", "explained_variance", "l0", "dead")
+    return [dict(zip(names, row, strict=True)) for row in found]
 
 
 def dictionaries_of_run(workspace: Workspace, run: str) -> list[Row]:
