@@ -181,8 +181,9 @@ def test_a_file_that_is_no_gguf_is_a_sentence_and_leaves_nothing(
 
 
 @pytest.mark.real
-def test_a_gguf_is_a_model_by_its_path() -> None:
+def test_a_gguf_is_a_model_by_its_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """The packaged file, named as a user would name one of their own, is the default model."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
     path = _packaged_gguf()
     assert path is not None
