@@ -16,6 +16,7 @@ import contextlib
 import datetime
 import json
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -196,6 +197,9 @@ class Group(Alone):
         before = {number: signal.signal(number, self._noted) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
+        except Mistake:
+            before = {}  # torchrun now ends what is left of the group: that must not cut off what is still to be said
+            raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler if handler is not None else signal.SIG_DFL)
@@ -237,7 +241,7 @@ def _answered() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:  # torch.distributed's own errors are among them
-        reason = str(error).strip().splitlines()[0]
+        reason = re.sub(r"^(\[.*?\] )+", "", str(error).strip().splitlines()[0]).split(". ")[0]  # no place in C++
         raise Mistake(
             f"Another process of the group has ended, or does not answer ({reason}). Start the group again; a run goes "
             f"on from its newest checkpoint with `lacewing resume RUN`."

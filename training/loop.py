@@ -69,24 +69,28 @@ class Work:
 
 def loop(work: Work) -> None:
     """Steps until the run's tokens are used up; a checkpoint is left behind when interrupted."""
-    state, config = work.state, work.config
-    watch = Watch(work.run, config, state)
+    watch = Watch(work.run, work.config, work.state)
     try:
         with work.group.listening():
-            while state.step < config.steps:
-                fill(work)
-                with whole():
-                    one_step(work)
-                work.group.halt()
-                _keep(work, watch)
-    except KeyboardInterrupt:
-        _save(work)
-        raise
+            _steps(work, watch)
     finally:
         write_curve(work, watch)
         watch.close()
     if work.documents:
         work.run.summary["mixing"] = round(statistics.mean(work.documents), 2)
+
+
+def _steps(work: Work, watch: Watch) -> None:
+    try:
+        while work.state.step < work.config.steps:
+            fill(work)
+            with whole():
+                one_step(work)
+            work.group.halt()
+            _keep(work, watch)
+    except KeyboardInterrupt:
+        _save(work)
+        raise
 
 
 def _keep(work: Work, watch: Watch) -> None:
