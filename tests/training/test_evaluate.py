@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import held
 import numpy as np
@@ -94,3 +95,11 @@ def test_what_is_written_while_training_is_read_back_by_step(subject: Subject, w
 
 def test_each_column_is_described_where_the_curve_is_read() -> None:
     assert all(f"`{name}`" in (queries.heldout_curve.__doc__ or "") for name in COLUMNS.names)
+
+
+def test_a_subject_in_half_precision_gives_nearly_the_same_curve(tiny_model: Path, subject: Subject) -> None:
+    half = Subject.open(str(tiny_model), dtype=torch.bfloat16)
+    [found], [exact] = (during(held.held(s), [held.scaled(0.9)]) for s in (half, subject))
+    assert held.held(half).rows.dtype == torch.float32
+    for name in RATIOS - {"l0"}:
+        assert found[name] == pytest.approx(exact[name], rel=0.05, abs=0.02), name  # bf16 has 8 bits: 0.4 % a value
