@@ -133,7 +133,7 @@ def _subject(
 
 def at_hand(name: str) -> bool:
     """Whether the model `name` can be opened without a download."""
-    if name == DEFAULT_MODEL or Path(name).expanduser().is_dir():
+    if name == DEFAULT_MODEL or Path(name).expanduser().exists():
         return True
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError

@@ -25,7 +25,7 @@ from data.words import Site
 from training import trial
 from training.checks import duplicates
 from training.checks._patient import BAD, FINE, LOOK, VERDICTS, Activations, Finding, Patient
-from training.dictionary import Dictionary, load_dictionary, save
+from training.dictionary import Dictionary, class_of, load_dictionary, save
 from training.doctor import CHECKS, admit, doctor, examine
 from training.exchange_config import DoctorConfig
 
@@ -303,6 +303,29 @@ def test_a_model_it_cannot_read_at_all_is_the_one_finding(
     monkeypatch.setattr("training.doctor.Subject.open", lambda _: replace(subject, layers=1, name="shallow"))
     found = doctor(entered.workspace, DoctorConfig(dictionary=entered.digest, text=str(text)))
     assert "belongs to resid_post:1, and shallow has 1 blocks" in found[0].sentence
+
+
+@pytest.mark.parametrize("kind", ["skip_transcoder", "crosscoder"])
+def test_transcoders_and_crosscoders_are_examined_too(kind: str, subject: Subject, text: Path) -> None:
+    """Random weights: what is found is that they explain nothing, beside linear codes of the same kind that do."""
+    wide = 32 if kind == "skip_transcoder" else 64
+    reads = (Site(1, "mlp_in"),) if kind == "skip_transcoder" else (Site(0), Site(1))
+    writes = (Site(1, "mlp_out"),) if kind == "skip_transcoder" else reads
+    name = kind if kind == "skip_transcoder" else "standard"
+    sae_class, config = class_of(name)
+    extra = {"d_out": 32, "apply_b_dec_to_input": False} if kind == "skip_transcoder" else {}
+    torch.manual_seed(0)
+    sae = sae_class(config(d_in=wide, d_sae=48, **extra)).requires_grad_(False)
+    dictionary = Dictionary("x", "x", subject.digest, reads[0], 48, wide, sae, reads, writes)
+    patient = admit(dictionary, subject, {}, text=str(text), tokens=600)
+    found = {finding.check: finding for finding in examine(patient)}
+    assert sorted(found) == parts.names(CHECKS)
+    assert found["variance"].verdict != FINE
+    assert patient.linear > 0.3
+    x, y = patient.ordinary.at(reads), patient.ordinary.at(writes)
+    assert (x.shape[1], y.shape[1]) == (wide, 32 if kind == "skip_transcoder" else 64)
+    missed = (y - dictionary.reconstruct(x)).square().sum() / (y - y.mean(dim=0)).square().sum()
+    assert patient.explained == pytest.approx(1 - float(missed), rel=1e-4)  # fp32 sums in another order
 
 
 def test_bad_input(entered: Entered, workspace: Workspace, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def in_saelens(folder: Path, architecture: str, **fields: object) -> Path:
     transcoder = "transcoder" in architecture
     plain = {"d_out": D, "apply_b_dec_to_input": False} if transcoder else {}
     extra = {"k": K} if "topk" in architecture else {}
-    sae = kind(config(d_in=D, d_sae=LATENTS, **(plain | extra | fields)))
+    sae = kind(config(**({"d_in": D, "d_sae": LATENTS} | plain | extra | fields)))
     for number, parameter in enumerate(sae.parameters()):
         parameter.data = rand(*parameter.shape, seed=number)
     if hasattr(sae, "threshold"):
@@ -457,6 +457,21 @@ def test_out_and_in_again_is_the_same_dictionary(name: str, workspace: Workspace
     other = Workspace.open(tmp_path / "other", create=True)
     assert bring(other, Path(copy)) == digest
     assert sorted(p.name for p in (tmp_path / "deep").iterdir()) == ["copy"]
+
+
+def test_a_crosscoder_goes_out_and_in_again(workspace: Workspace, tmp_path: Path) -> None:
+    """It reads two sites, side by side; to sae-lens it is an autoencoder of twice the width."""
+    source = in_saelens(tmp_path / "source", "jumprelu", d_in=2 * D)
+    cfg = json.loads((source / "cfg.json").read_text())
+    both = ["resid_post:0", "resid_post:1"]
+    cfg["metadata"] |= {"reads": both, "writes": both}
+    (source / "cfg.json").write_text(json.dumps(cfg))
+    digest = bring(workspace, source)
+    dictionary = load_dictionary(workspace, digest)
+    assert dictionary.reads == dictionary.writes == (Site(0), Site(1))
+    assert dictionary.d_model == 2 * D
+    other = Workspace.open(tmp_path / "other", create=True)
+    assert bring(other, Path(export(workspace, digest, tmp_path / "copy"))) == digest
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from training.checks._patient import FINE, LOOK, Finding, Patient, graded
 
 
@@ -18,7 +16,8 @@ def check(patient: Patient) -> Finding:
     noted = patient.dictionary.massive_norm
     if not math.isfinite(noted):
         return _unnoted(patient, float(patient.usual.beyond(patient.limit).float().mean()))
-    share = float(patient.usual.beyond(torch.full_like(patient.limit, noted)).float().mean())
+    read = patient.usual.at(patient.dictionary.reads[:1])  # the norm that is noted is of the first site read
+    share = float((read.norm(dim=-1) > noted).float().mean())
     said = f"{share:.1%} of the tokens have a norm beyond {noted:.3g}, from which on it was not trained."
     verdict = graded(share, 0.01, 0.05)
     if verdict != FINE:

@@ -5,7 +5,8 @@
    (Paulo, Shabalin & Belrose 2025, arXiv 2501.18823, section 3).
 3. `activation = groupmax`, one latent of each of k groups, is no choice of the k largest: sae-lens has no class for it.
 
-sae-lens' own converter is not used: that of 6.54 transposes W_dec and leaves out b_dec when decoders were normalised.
+sae-lens' own converter is not used: that of 6.54 fails on what sparsify 1.3 writes, for it transposes W_dec and takes
+`num_latents = 0` (which means that `expansion_factor` counts) for a width.
 """
 
 from __future__ import annotations
