@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 import torch
-from sae_lens import JumpReLUSAE, JumpReLUSAEConfig
+from sae_lens import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig, JumpReLUSAE, JumpReLUSAEConfig
+from sae_lens.saes.sae import TrainStepInput
 from torch import Tensor
 
 from data import parts, runs
@@ -27,7 +28,8 @@ from training.checks import duplicates
 from training.checks._patient import BAD, FINE, LOOK, VERDICTS, Activations, Finding, Patient
 from training.dictionary import Dictionary, class_of, load_dictionary, save
 from training.doctor import CHECKS, admit, doctor, examine
-from training.exchange_config import DoctorConfig
+from training.exchange_config import DoctorConfig, ImportConfig
+from training.importing import import_dictionary
 
 WIDTH, FEATURES, TOKENS = 128, 192, 4000
 PREFIX = (0,)
@@ -326,6 +328,31 @@ def test_transcoders_and_crosscoders_are_examined_too(kind: str, subject: Subjec
     assert (x.shape[1], y.shape[1]) == (wide, 32 if kind == "skip_transcoder" else 64)
     missed = (y - dictionary.reconstruct(x)).square().sum() / (y - y.mean(dim=0)).square().sum()
     assert patient.explained == pytest.approx(1 - float(missed), rel=1e-4)  # fp32 sums in another order
+
+
+def test_a_dictionary_that_sae_lens_exports_after_a_short_run_is_bad(
+    workspace: Workspace, subject: Subject, tiny_model: Path, text: Path, tmp_path: Path
+) -> None:
+    """Its threshold is an average that began at zero: k = 4 was asked for, and several times as many are active."""
+    torch.manual_seed(0)
+    sae = BatchTopKTrainingSAE(BatchTopKTrainingSAEConfig(d_in=32, d_sae=64, k=4))
+    cut = blocks(documents(str(text), "train"), subject.tokenizer, context=32, prefix=subject.prefix, limit=2000)
+    x = trial.values(subject, cut, (Site(1),))[:, 0]
+    optimizer = torch.optim.Adam(sae.parameters(), lr=1e-3)
+    for step in range(6):
+        given = TrainStepInput(sae_in=x[step * 256 :][:256], coefficients={}, dead_neuron_mask=None,
+                               n_training_steps=step, is_logging_step=False)  # fmt: skip
+        optimizer.zero_grad()
+        sae.training_forward_pass(given).loss.backward()
+        optimizer.step()
+    sae.cfg.metadata.hook_name = Site(1).hook
+    sae.save_inference_model(tmp_path / "short")
+    options = {"model": str(tiny_model), "text": str(text), "tokens": 600}
+    digest = import_dictionary(workspace, ImportConfig(source=str(tmp_path / "short"), **options))
+    found = {f.check: f for f in doctor(workspace, DoctorConfig(dictionary=digest, text=str(text), tokens=600))}
+    assert found["threshold"].verdict == BAD
+    assert found["threshold"].value > 8
+    assert "it was trained for 4. Its thresholds are too low" in found["threshold"].sentence
 
 
 def test_bad_input(entered: Entered, workspace: Workspace, tmp_path: Path) -> None:
