@@ -111,6 +111,14 @@ class Position:
     """Blocks in an epoch; 0 until the first one has ended."""
 
 
+@dataclass(frozen=True)
+class Pass:
+    """The `blocks` of each process, and the activations of this process' `own`."""
+
+    blocks: tuple[Blocks, ...]
+    own: Float[Tensor, "tokens site d_model"]
+
+
 class Stream:
     """Activations of a text's train split in the order of training, on `device`."""
 
@@ -178,10 +186,17 @@ class Stream:
 
         A group makes as many passes at once as it has processes, each of the size that one process would give it.
         """
-        passes = [self._claim() for _ in range(self.group.world)]
-        own = read(self.subject, passes[self.group.rank], self.sites, device=self.device)
-        values = self.group.gather(own, [int(blocks.real.sum()) for blocks in passes])
-        rows = Rows(values, torch.cat([documents_of(blocks) for blocks in passes]).to(values.device))
+        return self.end(self.begin())
+
+    def begin(self) -> Pass:
+        """The first half of `next`: the forward pass of this process, which no other process need wait for."""
+        passes = tuple(self._claim() for _ in range(self.group.world))
+        return Pass(passes, read(self.subject, passes[self.group.rank], self.sites, device=self.device))
+
+    def end(self, made: Pass) -> Rows:
+        """The other half: the rows of all processes, ordinary tokens only."""
+        values = self.group.gather(made.own, [int(blocks.real.sum()) for blocks in made.blocks])
+        rows = Rows(values, torch.cat([documents_of(blocks) for blocks in made.blocks]).to(values.device))
         return rows if self.limit is None else rows[ordinary(rows.values, self.limit)]
 
     def _claim(self) -> Blocks:
