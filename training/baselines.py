@@ -28,8 +28,8 @@ from training.splicing import Reconstruction
 
 RIDGE = 1e-4
 """Of the mean variance, added to each in regression: it keeps an inverse where tokens are fewer than directions."""
-CHUNK = 4096
-"""Tokens encoded at a time: 2304 latents of that many take 38 MB."""
+CHUNK = 1024
+"""Tokens encoded at a time: 65,536 latents of that many take 270 MB."""
 
 
 @dataclass(frozen=True)

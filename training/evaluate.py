@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
 
@@ -114,7 +113,7 @@ def _firing(found: Description, dictionary: Reconstruction, baselines: Baselines
 
 
 def _extent(heldout: HeldOut) -> dict[str, Any]:
-    documents = len(np.unique(heldout.document))
     return {
-        "heldout_tokens": len(heldout.rows), "heldout_documents": documents, "spliced_tokens": heldout.spliced_tokens,
+        "heldout_tokens": len(heldout.rows), "heldout_documents": heldout.documents,
+        "spliced_tokens": heldout.spliced_tokens,
     }  # fmt: skip

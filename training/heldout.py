@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from data.errors import Mistake
@@ -73,9 +73,14 @@ class HeldOut:
         return beside(self.rows, [self.sites.index(site) for site in sites])
 
     @functools.cached_property
-    def index(self) -> np.ndarray:
-        """[tokens] each row's place among the documents."""
-        return np.unique(self.document, return_inverse=True)[1]
+    def index(self) -> Int[Tensor, " tokens"]:
+        """Each row's place among the documents."""
+        return torch.from_numpy(np.unique(self.document, return_inverse=True)[1])
+
+    @property
+    def documents(self) -> int:
+        """How many documents the rows are from."""
+        return int(self.index.max()) + 1
 
     @functools.cached_property
     def predictions(self) -> np.ndarray:

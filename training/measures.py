@@ -12,7 +12,7 @@ Intervals are 95 % percentile bootstraps over documents (Efron 1979).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +27,8 @@ from training.heldout import Ablation, HeldOut
 from training.splicing import Effect, Reconstruction
 
 RESAMPLES = 1000
-CHUNK = 4096
-"""Tokens encoded at a time: 2304 latents of that many take 38 MB."""
+CHUNK = 1024
+"""Tokens encoded at a time: 65,536 latents of that many take 270 MB."""
 
 
 @dataclass(frozen=True)
@@ -117,32 +117,33 @@ class Description:
 
 @dataclass(frozen=True)
 class _Compared:
-    """A few tokens' reconstruction beside the truth. All [tokens], but for `error` [tokens, site] and `fired`."""
+    """A few tokens' reconstruction beside the truth."""
 
-    error: Tensor
-    cosine: Tensor
-    length: Tensor
-    fired: Tensor
+    error: Float[Tensor, "tokens site"]
+    cosine: Float[Tensor, " tokens"]
+    length: Float[Tensor, " tokens"]
+    active: Float[Tensor, " tokens"]
 
 
 @torch.no_grad()
 def describe(heldout: HeldOut, reconstruction: Reconstruction) -> Description:
     """Compares what `reconstruction` writes with what the model has there."""
     x, y = heldout.at(reconstruction.reads), heldout.at(reconstruction.writes)
-    sites = len(reconstruction.writes)
-    parts = [_compare(reconstruction, a, b, sites) for a, b in zip(x.split(CHUNK), y.split(CHUNK), strict=True)]
-    active = torch.cat([part.fired.sum(dim=-1).float() for part in parts])
+    sites, parts, counts = len(reconstruction.writes), [], None
+    for a, b, index in zip(x.split(CHUNK), y.split(CHUNK), heldout.index.split(CHUNK), strict=True):
+        active = reconstruction.encode(a) != 0
+        parts.append(_compare(reconstruction.reconstruct(a), b, active, sites))
+        counts = torch.zeros(heldout.documents, active.shape[1], dtype=torch.int32) if counts is None else counts
+        counts.index_add_(0, index, active.cpu().int())
+    assert counts is not None  # a text without an ordinary token is no text
     spread = _by_site((y - y.mean(dim=0)).square(), sites)
-    tokens = _grouped(heldout, torch.ones(len(y)))
     variance, error = _grouped(heldout, spread), _grouped(heldout, torch.cat([part.error for part in parts]))
-    ratios = {
-        "explained_variance": Ratio((variance - error).sum(axis=1), variance.sum(axis=1)),
-        "cosine": Ratio(_grouped(heldout, torch.cat([part.cosine for part in parts])), tokens),
-        "l0": Ratio(_grouped(heldout, active), tokens),
-        "l2_ratio": Ratio(_grouped(heldout, torch.cat([part.length for part in parts])), tokens),
-    }
+    tokens = _grouped(heldout, torch.ones(len(y)))
+    ratios = {"explained_variance": Ratio((variance - error).sum(axis=1), variance.sum(axis=1))}
+    for name, column in (("cosine", "cosine"), ("l0", "active"), ("l2_ratio", "length")):
+        ratios[name] = Ratio(_grouped(heldout, torch.cat([getattr(part, column) for part in parts])), tokens)
     shares = {s: Ratio(variance[:, i] - error[:, i], variance[:, i]) for i, s in enumerate(reconstruction.writes)}
-    return Description(ratios, shares, Firing(_counts(heldout, parts), tokens))
+    return Description(ratios, shares, Firing(counts, tokens))
 
 
 @torch.no_grad()
@@ -152,12 +153,14 @@ def fired(reconstruction: Reconstruction, x: Float[Tensor, "tokens read"]) -> Bo
 
 
 def _compare(
-    reconstruction: Reconstruction, x: Float[Tensor, "tokens read"], y: Float[Tensor, "tokens written"], sites: int
+    back: Float[Tensor, "tokens written"],
+    y: Float[Tensor, "tokens written"],
+    active: Bool[Tensor, "tokens d_sae"],
+    sites: int,
 ) -> _Compared:
-    fired = reconstruction.encode(x) != 0
-    back = reconstruction.reconstruct(x)
     length = back.norm(dim=-1) / y.norm(dim=-1).clamp(min=1e-12)
-    return _Compared(_by_site((y - back).square(), sites), functional.cosine_similarity(y, back, dim=-1), length, fired)
+    cosine = functional.cosine_similarity(y, back, dim=-1)
+    return _Compared(_by_site((y - back).square(), sites), cosine, length, active.sum(dim=-1).float())
 
 
 def _by_site(values: Float[Tensor, "tokens written"], sites: int) -> Float[Tensor, "tokens site"]:
@@ -165,18 +168,10 @@ def _by_site(values: Float[Tensor, "tokens written"], sites: int) -> Float[Tenso
     return values.unflatten(-1, (sites, -1)).sum(dim=-1)
 
 
-def _counts(heldout: HeldOut, parts: Sequence[_Compared]) -> Int[Tensor, "document d_sae"]:
-    """How often each latent fires in each document."""
-    counts = torch.zeros(heldout.index.max() + 1, parts[0].fired.shape[1], dtype=torch.int32)
-    for index, part in zip(torch.from_numpy(heldout.index).split(CHUNK), parts, strict=True):
-        counts.index_add_(0, index, part.fired.cpu().int())
-    return counts
-
-
 def _grouped(heldout: HeldOut, values: Float[Tensor, " tokens *site"]) -> np.ndarray:
     """Sums of `values` by document, in fp64."""
-    total = torch.zeros(int(heldout.index.max()) + 1, *values.shape[1:], dtype=torch.float64)
-    return total.index_add_(0, torch.from_numpy(heldout.index), values.cpu().double()).numpy()
+    total = torch.zeros(heldout.documents, *values.shape[1:], dtype=torch.float64)
+    return total.index_add_(0, heldout.index, values.cpu().double()).numpy()
 
 
 def recovered(heldout: HeldOut, ablated: Mapping[Site, Ablation], effects: Mapping[Site, Effect]) -> dict[str, Ratio]:
