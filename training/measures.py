@@ -2,7 +2,8 @@
 
 1. `describe` compares the reconstruction with the model's values, token by token, and counts what fires.
 2. Explained variance is 1 - sum |y - y'|^2 / sum |y - mean|^2 over tokens, of what is written; `l2_ratio` is the mean
-   of |y'| / |y|: below 1 the reconstruction is shrunk.
+   of |y'| / |y|: below 1 the reconstruction is shrunk. Of several written sites together, those where activations vary
+   most weigh most; each site's own is kept beside it.
 3. `recovered` turns losses into shares: (ablated - spliced) / (ablated - clean) cross-entropy of the next token,
    against mean and against zero ablation; `kl` is nats per predicted token.
 4. A latent is *dense* when it fires on more than a tenth of the tokens.
