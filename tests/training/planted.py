@@ -14,7 +14,7 @@ from training.plans import Plan, plans
 from training.stack import Stack, seat
 from training.stream import measure
 
-TRUE, WIDTH, ACTIVE, BATCH = 48, 32, 3, 256
+TRUE, WIDTH, ACTIVE, BATCH = 48, 32, 3, 128
 SITES = parse_sites("resid_post:0,mlp_in:1,mlp_out:1,resid_post:1")
 
 
@@ -35,7 +35,7 @@ def planted(count: int, seed: int) -> Tensor:
 
 @functools.cache
 def pool() -> Tensor:
-    """51,200 of them, gone through again and again in training."""
+    """25,600 of them, gone through again and again in training."""
     return planted(200 * BATCH, 1)
 
 
@@ -68,5 +68,5 @@ def trained(made: list[Plan], steps: int = 600, **changes: object) -> tuple[Stac
 
 @functools.cache
 def finished(architecture: str) -> tuple[Stack, Tensor]:
-    """Two of an architecture after 500 steps, for tests that look and change nothing."""
+    """Two of an architecture after 500 steps of 128 tokens, for tests that look and change nothing."""
     return trained(planned(architecture, seeds=2), steps=500)

@@ -20,12 +20,12 @@ from training.plans import FOLDER, Plan
 from training.stack import SILENT, Stack, rate, seat
 from training.stream import measure
 
-FOUND = {"matryoshka": 0.6, "skip_transcoder": 0.6}
-"""Share of the planted features that is to be found, where it is less than most: 0.7. The inner parts of a matryoshka
-mix them on purpose; beside a linear map fewer are needed."""
+FOUND = {"batchtopk": 0.6, "matryoshka": 0.5}
+"""Share of the planted features that is to be found so early, where it is less than 0.7. The inner parts of a matryoshka
+mix them on purpose."""
 
 
-@pytest.mark.parametrize("name", parts.names(FOLDER))
+@pytest.mark.parametrize("name", [name for name in parts.names(FOLDER) if name != "skip_transcoder"])
 def test_planted_features_are_found(name: str) -> None:
     """Most have a latent of cosine above 0.9 at every site written: against 0.6 for the best of 64 random rows."""
     stack, _ = finished(name)
@@ -34,6 +34,20 @@ def test_planted_features_are_found(name: str) -> None:
     assert share_found(rows, written) > FOUND.get(name, 0.7)
     random = functional.normalize(torch.randn(rows.shape, generator=torch.Generator().manual_seed(0)), dim=-1)
     assert share_found(random, written) == 0
+
+
+def test_what_is_linear_needs_no_latent_beside_a_skip() -> None:
+    """A linear map of dense x is told at once by a skip, and hardly by k = 3 latents. (Of features that a linear map
+    explains in part, latents are left the rest: there is no telling which directions that makes.)"""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(2000, 32, generator=generator)
+    rows = torch.stack([x, x, x @ torch.randn(32, 32, generator=generator), x], dim=1)
+    told = []
+    for name in ("skip_transcoder", "transcoder"):
+        made, scales = planned(name), measure(rows)
+        stack = Stack.begin(made, [seat(plan, SITES, scales) for plan in made], rows, begun(made).schedule)
+        told.append(float(torch.stack([stack.step(rows[:500], step)[0, 1] for step in range(3)]).min()))
+    assert told[0] > 0.95 > 0.5 > told[1]
 
 
 def share_found(rows: Tensor, written: list[int]) -> float:
@@ -111,7 +125,8 @@ def test_members_have_their_own_rate_k_and_seed() -> None:
     made[1] = dataclasses.replace(made[1], learning_rate=1e-9, k=5.0)
     stack, went = trained(made, steps=3)
     first = begun(made, steps=3)
-    moved = [float((stack.weights["W_dec"][m] - first.weights["W_dec"][m]).abs().max()) for m in range(3)]
+    change = (stack.weights["W_dec"] - first.weights["W_dec"]).detach().abs()
+    moved = [float(change[member].max()) for member in range(3)]
     assert moved[1] < 1e-6 < min(moved[0], moved[2])
     torch.testing.assert_close(went[0, :, 2], torch.tensor([3.0, 5.0, 3.0]))
     assert not torch.equal(first.weights["W_dec"][0], first.weights["W_dec"][2])

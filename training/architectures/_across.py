@@ -43,7 +43,14 @@ def begin(plan: Plan, x: Float[Tensor, "tokens d_in"], y: Float[Tensor, "tokens 
     weights = _shared.begin(plan, x, y)
     pre = _shared.pre_activations(weights, x)
     f = torch.where(pre > _topk.threshold(pre, plan.k), pre, 0)
-    return weights | {"W_dec": fitted(f, y)}
+    return weights | {"W_dec": _filled(fitted(f, y), plan.seed)}
+
+
+def _filled(rows: Float[Tensor, "d_sae d_out"], seed: int) -> Float[Tensor, "d_sae d_out"]:
+    """`rows` with random ones of average length where a latent was active nowhere: a row of 0 would never be ranked."""
+    norms = rows.norm(dim=-1, keepdim=True)
+    drawn = torch.randn(rows.shape, generator=torch.Generator().manual_seed(seed))
+    return torch.where(norms > 0, rows, norms.mean() * drawn / drawn.norm(dim=-1, keepdim=True))
 
 
 def fitted(

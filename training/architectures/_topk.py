@@ -91,7 +91,7 @@ def _auxiliary(x: Tensor, residual: Tensor, member: int, given: Given) -> Float[
         return residual.new_zeros(())
     most = x.shape[-1] // 2
     reading, bias, writing = (given.borrow(name, member, dead) for name in ("W_enc", "b_enc", "W_dec"))
-    norms = writing.detach().norm(dim=-1, keepdim=True)  # ranks; the row itself is what writes
+    norms = writing.detach().norm(dim=-1, keepdim=True).clamp(min=1e-8)  # ranks; the row itself is what writes
     pre = torch.addmm(bias, x, reading.T) * norms.T
     told = revived(pre, most) @ (writing / norms)
     return min(1.0, len(dead) / most) * (told - residual).square().sum(dim=-1).mean()
