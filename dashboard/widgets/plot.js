@@ -4,7 +4,9 @@ const NS = "http://www.w3.org/2000/svg";
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector(".root");
-  const H = data.height ?? 240, left = 52, right = data.marker ? 14 : 10, top = 12, bottom = data.marker ? 62 : 40;
+  const number = (v) => (v === null ? "—" : Math.abs(v) >= 1000 ? Math.round(v).toLocaleString("en") : String(+v.toPrecision(3)).replace("-", "−"));
+  const longest = Math.max(...data.y.ticks.map((t) => number(t).length));
+  const H = data.height ?? 240, left = Math.max(52, 26 + 7 * longest), right = data.marker ? 14 : 10, top = 12, bottom = data.marker ? 62 : 40;
   let W = 0;
 
   function add(parent, kind, attributes = {}, text) {
@@ -14,7 +16,6 @@ export default function (component) {
     parent.append(e);
     return e;
   }
-  const number = (v) => (v === null ? "—" : Math.abs(v) >= 1000 ? Math.round(v).toLocaleString("en") : String(+v.toPrecision(3)).replace("-", "−"));
 
   function scale(axis, from, to) {
     const f = axis.log ? (v) => Math.log(v) : (v) => v;
@@ -50,8 +51,8 @@ export default function (component) {
     });
     data.series.forEach((s, i) => {
       const k = `s${s.style ?? i}`;
-      add(svg, "path", { class: `series ${k}`, d: "M" + s.points.map((p) => `${x(p.x)} ${clip(p.y)}`).join("L") });
-      for (const p of s.points) hover(add(svg, "circle", { class: `dot ${k}`, cx: x(p.x), cy: clip(p.y), r: 2.6 }), p.text);
+      add(svg, "path", { class: `series ${k} ${s.dash ? `dash${s.dash}` : ""}`, d: "M" + s.points.map((p) => `${x(p.x)} ${clip(p.y)}`).join("L") });
+      if (!s.bare) for (const p of s.points) hover(add(svg, "circle", { class: `dot ${k}`, cx: x(p.x), cy: clip(p.y), r: 2.6 }), p.text);
     });
   }
 
@@ -59,10 +60,21 @@ export default function (component) {
     if (data.diagonal) add(svg, "line", { class: "diagonal", x1: x(data.x.min), y1: y(data.x.min), x2: x(data.x.max), y2: y(data.x.max) });
     for (const p of data.points) {
       if (p.lower !== null && p.lower !== undefined) add(svg, "line", { class: `whisker s${p.style ?? 0}`, x1: x(p.x), x2: x(p.x), y1: y(p.lower), y2: y(p.upper) });
-      const dot = add(svg, "circle", { class: `dot s${p.style ?? 0}`, cx: x(p.x), cy: y(p.y), r: p.selected ? 6 : 3.2 });
+      if (p.left !== undefined) add(svg, "line", { class: `whisker s${p.style ?? 0}`, x1: x(p.left), x2: x(p.right), y1: y(p.y), y2: y(p.y) });
+      const dot = mark(svg, p, x(p.x), y(p.y));
+      if (p.label) add(svg, "text", { x: x(p.x), y: y(p.y) - 9, "text-anchor": "middle" }, p.label);
       hover(dot, p.text);
       if (p.id) { dot.style.cursor = "pointer"; dot.addEventListener("click", () => setTriggerValue("pick", p.id)); }
     }
+  }
+
+  // A circle, or a polygon for what must be told apart without colour; `fill` is full, pale or hollow.
+  function mark(svg, p, x, y) {
+    const kind = { class: `dot s${p.style ?? 0} ${p.fill ?? ""}` };
+    if (!p.corners) return add(svg, "circle", { ...kind, cx: x, cy: y, r: p.radius ?? (p.selected ? 6 : 3.2) });
+    const turn = p.corners === 4 ? Math.PI / 4 : -Math.PI / 2, at = (i) => turn + (2 * Math.PI * i) / p.corners;
+    const corner = (_, i) => `${x + 6.4 * Math.cos(at(i))},${y + 6.4 * Math.sin(at(i))}`;
+    return add(svg, "polygon", { ...kind, points: Array.from({ length: p.corners }, corner).join(" ") });
   }
 
   function bars(svg, x, y) {
