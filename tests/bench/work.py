@@ -30,12 +30,14 @@ import torch
 from bench.harness import Setting
 from bench.sides.report import Task
 from jaxtyping import Float
+from sae_lens import SAE
 from torch import Tensor
 
 from data.config import DEFAULT_MODEL
 from data.models import Subject
 from data.texts import Blocks, Text
 from data.words import Site
+from training.formats import sparsify
 from training.stream import PASS, Scales, heldout_blocks, measure, ordinary, read
 
 FOLDER = Path(__file__).parent
@@ -62,7 +64,7 @@ class Run:
     folders: list[str]
     """The dictionary of each k."""
     announced: int = 0
-    """Bytes beyond `before` that our own preflight says a run takes."""
+    """Bytes resident at most, as `lacewing train --dry-run` says."""
 
     @property
     def rate(self) -> float:
@@ -165,19 +167,16 @@ class Ground:
     @torch.no_grad()
     def quality(self, side: str, folder: str, k: int) -> Quality:
         """How good the dictionary in `folder` is."""
-        from sae_lens import SAE
-        from sae_lens.loading.pretrained_sae_loaders import sparsify_disk_loader
-
-        if side == "sparsify":
-            sae: Any = SAE.load_from_disk(folder, converter=sparsify_disk_loader)
+        if side == "sparsify":  # sae-lens' reader of this format does not work; ours reads it by the paper's formula
+            back, exported = sparsify.load(Path(folder)).formula(self.held).value.float(), float(k)
         else:
-            sae = SAE.load_from_disk(folder)
-        exported = (sae.encode(self.held) > 0).sum() / len(self.held)
-        if hasattr(sae, "threshold"):
-            sae.threshold.data.zero_()
-        back = sae.decode(largest(sae.encode(self.held), k * len(self.held)))
+            sae: Any = SAE.load_from_disk(folder)
+            exported = float((sae.encode(self.held) > 0).sum() / len(self.held))
+            if hasattr(sae, "threshold"):
+                sae.threshold.data.zero_()
+            back = sae.decode(largest(sae.encode(self.held), k * len(self.held)))
         spread = (self.held - self.held.mean(dim=0)).square().sum()
-        return Quality(float(1 - (self.held - back).square().sum() / spread), float(exported))
+        return Quality(float(1 - (self.held - back).square().sum() / spread), exported)
 
     def qualities(self, side: str, run: Run) -> list[Quality]:
         return [self.quality(side, folder, k) for folder, k in zip(run.folders, run.k, strict=True)]

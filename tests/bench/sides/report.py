@@ -48,6 +48,8 @@ class Task:
     """Whether several dictionaries train on one stream, or one run after another."""
     architecture: str = "batchtopk"
     """Of our side; sae-lens trains batchtopk, sparsify topk."""
+    part: str = "loop"
+    """Of our side: `loop` is up to the last step, `whole` all that `lacewing train` does, `forecast` its dry run."""
 
 
 def task() -> Task:

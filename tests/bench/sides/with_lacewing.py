@@ -18,9 +18,9 @@ from training.checkpoint import State
 from training.config import LoopConfig, SweepConfig, TrainConfig
 from training.finish import read_ordinary
 from training.loop import Work, loop
-from training.needs import job_of, memory
+from training.preflight import preflight
 from training.stream import calibration_blocks
-from training.train import begin, open_stream, open_subject, plans_of
+from training.train import begin, open_stream, open_subject, plans_of, train
 from training.watch import inference_of
 
 CALIBRATED = 4096
@@ -29,7 +29,10 @@ CALIBRATED = 4096
 def main() -> None:
     given = task()
     with hushed():
-        made = [together(given)] if given.together else [alone(given, k) for k in given.k]
+        if given.part == "loop":
+            made = [together(given)] if given.together else [alone(given, k) for k in given.k]
+        else:
+            made = [{"whole": whole, "forecast": forecast}[given.part](given)]
     tell(made)
 
 
@@ -43,8 +46,11 @@ def shared(given: Task) -> dict[str, Any]:
 
 def alone(given: Task, k: int) -> dict[str, Any]:
     """One dictionary, as `lacewing train` does it."""
-    config = TrainConfig(latents=given.latents, k=k, learning_rate=given.rate, **shared(given))
-    return trained(given, config, [k])
+    return trained(given, single(given, k), [k])
+
+
+def single(given: Task, k: int) -> TrainConfig:
+    return TrainConfig(latents=given.latents, k=k, learning_rate=given.rate, **shared(given))
 
 
 def together(given: Task) -> dict[str, Any]:
@@ -62,8 +68,23 @@ def trained(given: Task, config: LoopConfig, k: list[int]) -> dict[str, Any]:
             state = begin(config, open_stream(config, subject, wanted), wanted)
             loop(Work(run, config, state, noting(clock)))
             told = clock.told()
-    announced = memory(job_of(config, subject, wanted)).peak
-    return told | {"k": k, "folders": saved(Path(given.out), state), "announced": announced}
+    return told | {"k": k, "folders": saved(Path(given.out), state)}
+
+
+def whole(given: Task) -> dict[str, Any]:
+    """All of `lacewing train`, evaluation and all; `folders` is left empty."""
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        train(Workspace.open(Path(folder) / "workspace", create=True), single(given, given.k[0]))
+    return clock.told() | {"tokens": given.tokens, "k": given.k, "folders": []}
+
+
+def forecast(given: Task) -> dict[str, Any]:
+    """The peak of memory that `lacewing train --dry-run` announces."""
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder:
+        told = preflight(Workspace.open(Path(folder) / "workspace", create=True), single(given, given.k[0]))
+    return clock.told() | {"k": given.k, "folders": [], "announced": told.peak}
 
 
 def noting(clock: Clock) -> Any:
