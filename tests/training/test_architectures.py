@@ -318,7 +318,7 @@ def test_a_dead_latent_that_writes_nothing_is_revived_without_a_nan() -> None:
 
 @pytest.mark.parametrize("name", ["transcoder", "skip_transcoder"])
 def test_latents_that_no_sampled_token_activates_write_something_at_first(name: str) -> None:
-    stack = begun([dataclasses.replace(plan, latents=3000) for plan in planned(name)])
+    stack = begun([dataclasses.replace(plan, latents=1200) for plan in planned(name)])
     assert (stack.weights["W_dec"].norm(dim=-1) > 0).all()
 
 

@@ -7,6 +7,10 @@
 | `begin(plan, x, y)` | a dictionary's first weights, from samples of what it reads and writes |
 | `forward(weights, x, y, given)` | what a step minimises, for a whole stack at once |
 | `inference(weights, plan, x, y)` | the sae-lens object that others load, with thresholds set on samples |
+| `folded(weights, inward, outward)` | the weights for raw activations, where `_shared.folded` does not know them all |
+| `COEFFICIENT` | where the weight of the sparsity loss starts, where it is steered (`Options.coefficient` is None) |
+
+The last two are for those that need them.
 
 Weights are rows: `W_enc` [d_sae, d_in] and `W_dec` [d_sae, d_out] have one row per latent; `b_enc` [d_sae], `b_dec`
 [d_out]. In `forward` all have a leading axis `member`: a *stack* is dictionaries of one architecture and one shape.
