@@ -71,6 +71,10 @@ class Blocks:
         tokens, length, document, start = arrays
         return replace(self, tokens=tokens, length=length, document=document, start=start)
 
+    def trimmed(self) -> Blocks:
+        """The same blocks without the columns that are padding in all of them."""
+        return replace(self, tokens=self.tokens[:, : self.length.max(initial=0)])
+
     def first(self, tokens: int) -> Blocks:
         """As many of the first blocks as have about `tokens` tokens, prefix not counted."""
         total = np.cumsum(self.length - self.prefix)

@@ -36,6 +36,9 @@ DRAWN = 4
 """Times the calibration tokens from which these are drawn."""
 PASS = 16
 """Blocks in a forward pass: large enough for full speed, small enough for 100 MB of logits-free workspace."""
+WINDOW = 8 * PASS
+"""Blocks that are sorted by length: the last blocks of some 30 documents fill two passes, instead of being an eighth of
+padding in every one."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ def read(
     subject: Subject, blocks: Blocks, sites: Sequence[Site], *, device: torch.device | str = "cpu"
 ) -> Float[Tensor, "tokens site d_model"]:
     """The activations of every real token of `blocks` at `sites`, in order, on `device`."""
+    blocks = blocks.trimmed()
     with torch.no_grad():
         values = subject.read(torch.from_numpy(blocks.tokens), sites)
     keep = real(blocks).flatten().nonzero().squeeze(1).to(subject.device)  # indices: a mask would make a GPU wait
@@ -92,6 +96,19 @@ def measure(rows: Float[Tensor, "tokens site d_model"]) -> Scales:
     mean = rows.mean(dim=0)
     spread = (rows - mean).square().sum(dim=-1).mean(dim=0).sqrt()
     return Scales(mean, 1 / spread.clamp(min=1e-6), limit)
+
+
+def order_of(blocks: Blocks, rng: np.random.Generator) -> np.ndarray:
+    """A permutation drawn at random, each `WINDOW` of which is put into passes of blocks of like length."""
+    drawn = rng.permutation(len(blocks))
+    windows = [drawn[start : start + WINDOW] for start in range(0, len(drawn), WINDOW)]
+    return np.concatenate([drawn[:0], *(_alike(window, blocks.length, rng) for window in windows)])
+
+
+def _alike(window: np.ndarray, length: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    ordered = window[np.argsort(length[window], kind="stable")]
+    passes = [ordered[start : start + PASS] for start in range(0, len(ordered), PASS)]
+    return np.concatenate([passes[i] for i in rng.permutation(len(passes))])
 
 
 @dataclass(frozen=True)
@@ -158,7 +175,7 @@ class Stream:
 
     def order(self, epoch: int, shelf: int = 0) -> np.ndarray:
         """The order of the present blocks in an epoch: a permutation that depends on seed, epoch and shelf alone."""
-        return np.random.default_rng([self.seed, epoch, shelf]).permutation(len(self.shelf))
+        return order_of(self.shelf, np.random.default_rng([self.seed, epoch, shelf]))
 
     @property
     def epochs(self) -> float | None:
@@ -248,7 +265,7 @@ def calibration_blocks(stream: Stream, tokens: int) -> Blocks:
     if missing <= 0:
         return chosen
     beginning = stream.text.shelf().blocks
-    order = np.random.default_rng([stream.seed, 0, 0]).permutation(len(beginning))
+    order = order_of(beginning, np.random.default_rng([stream.seed, 0, 0]))
     return chosen + beginning[order[::-1]].first(missing)
 
 
