@@ -20,7 +20,7 @@ from training.architectures._contract import Given, Loss, Weights, each_alone
 from training.plans import Affine, Plan
 
 COEFFICIENT = 0.1
-"""Where steering starts, for activations of unit mean square."""
+"""Where steering starts, for activations of unit mean square; k = 32 of 1,152 latents on SmolLM2 came to need 0.12."""
 
 places = each_alone
 

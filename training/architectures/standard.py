@@ -19,7 +19,7 @@ from training.architectures._contract import Given, Loss, Weights, each_alone
 from training.plans import Plan
 
 COEFFICIENT = 0.1
-"""Where steering starts, for activations of unit mean square: near what k = 32 of 2,304 latents came to need."""
+"""Where steering starts, for activations of unit mean square; k = 32 of 1,152 latents on SmolLM2 came to need 0.07."""
 
 places = each_alone
 
