@@ -88,8 +88,9 @@ def verdicts(patient: Patient) -> dict[str, str]:
 
 
 def rare(patient: Patient, count: int) -> Tensor:
-    """The latents that fire least: what is done to them changes no other figure much."""
-    return patient.density.argsort()[:count]
+    """The latents that fire least, but do: what is done to them changes no other figure much."""
+    order = patient.density.argsort()
+    return order[patient.density[order] > 0][:count]
 
 
 def test_a_healthy_dictionary_is_fine(patient: Patient) -> None:

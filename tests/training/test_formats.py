@@ -271,10 +271,10 @@ def test_a_conversion_that_is_wrong_is_not_registered(
 def test_a_wide_dictionary_with_many_near_ties_is_not_refused(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rounding decides some of 64 x 20,000 latents; the bound knows what they would add."""
+    """Rounding decides some of 64 x 8,000 latents; the bound knows what they would add."""
     import test_formats
 
-    monkeypatch.setattr(test_formats, "LATENTS", 20_000)
+    monkeypatch.setattr(test_formats, "LATENTS", 8_000)
     monkeypatch.setattr(test_formats, "D", 64)
     bring(workspace, in_saelens(tmp_path / "jump", "jumprelu"))
     bring(workspace, in_saelens(tmp_path / "top", "topk", k=64))
@@ -506,6 +506,9 @@ def test_exports_that_are_refused_leave_nothing(
         export(workspace, digest, out)
     with pytest.raises(Mistake, match="'jumprelu' has no place in sparsify, whose latents are the k largest"):
         export(workspace, digest, out / "new", format="sparsify")
+    gated = bring(workspace, in_saelens(tmp_path / "gated", "gated"))
+    with pytest.raises(Mistake, match="'gated' has no place in sparsify"):
+        export(workspace, gated, out / "new", format="sparsify")
     with pytest.raises(Mistake, match="can be read but not written; choose one of saelens, sparsify"):
         export(workspace, digest, out / "new", format="dictionary_learning")
     copy = saelens.save

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
 from data.words import Site
 from training.baselines import Baselines
@@ -132,11 +133,14 @@ def graded(value: float, look: float, bad: float) -> str:
     return BAD if value > bad else LOOK if value > look else FINE
 
 
-def directions(patient: Patient, rows: int) -> Iterator[Float[Tensor, "part d_sae"]]:
-    """Cosines of up to `rows` of the decoder's directions with all of them, in parts; a row's own place holds -1."""
-    unit = torch.nn.functional.normalize(patient.dictionary.W_dec, dim=-1)
+def cosines(patient: Patient, rows: int) -> Iterator[Float[Tensor, "part living"]]:
+    """Cosines of up to `rows` decoder directions of latents that fire with those of all that do, in parts.
+
+    A direction's own place holds -1.
+    """
+    unit = functional.normalize(patient.dictionary.W_dec[patient.density > 0], dim=-1)
     chosen = torch.randperm(len(unit), generator=torch.Generator().manual_seed(0))[:rows]
-    for part in chosen.split(CHUNK):
-        cosines = unit[part] @ unit.T
-        cosines[torch.arange(len(part)), part] = -1
-        yield cosines
+    for part in chosen.split(CHUNK) if len(chosen) else ():
+        found = unit[part] @ unit.T
+        found[torch.arange(len(part)), part] = -1
+        yield found

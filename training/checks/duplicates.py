@@ -11,7 +11,7 @@ import math
 
 import torch
 
-from training.checks._patient import FINE, Finding, Patient, directions, graded
+from training.checks._patient import FINE, Finding, Patient, cosines, graded
 
 NEAR = 0.95
 LOOKED_AT = 4096
@@ -21,12 +21,16 @@ STEPS = 20_000
 
 
 def check(patient: Patient) -> Finding:
-    """Fine up to one latent in a hundred with a twin, bad beyond one in ten."""
-    near = [(cosines > NEAR).any(dim=1) for cosines in directions(patient, LOOKED_AT)]
-    twins = torch.cat(near).float()
-    share, others = float(twins.mean()), patient.dictionary.latents - 1
+    """Fine up to one latent in a hundred with a twin, bad beyond one in ten; latents that never fire do not count."""
+    near = [(found > NEAR).any(dim=1).float() for found in cosines(patient, LOOKED_AT)]
+    if not near:
+        return Finding("duplicates", FINE, None, "no latent fires, so none has a twin.")
+    twins = torch.cat(near)
+    share, others = float(twins.mean()), int((patient.density > 0).sum()) - 1
     chance = -math.expm1(others * math.log1p(-cap(patient.dictionary.W_dec.shape[1], NEAR)))
-    said = f"{share:.1%} of {len(twins)} latents have a twin (cosine above {NEAR}), of random ones {chance:.1%} would."
+    said = (
+        f"{share:.1%} of {len(twins)} living latents have a twin (cosine > {NEAR}), of random ones {chance:.1%} would."
+    )
     verdict = graded(share, max(0.01, 2 * chance), max(0.1, 4 * chance))
     if verdict != FINE:
         said += " A feature's effect is split between twins: add them up, or train with fewer latents or another seed."

@@ -21,8 +21,7 @@ def check(patient: Patient) -> Finding:
     said += f"; it {'was trained for' if k else 'is registered with'} {wanted:.3g}."
     verdict = graded(abs(patient.l0 / wanted - 1), 0.1, 0.25)
     if verdict != FINE:
-        way = "low" if patient.l0 > wanted else "high"
-        said += f" Its thresholds are too {way}: calibrate them on text like yours, or train longer before exporting."
+        said += _advice(patient, many=patient.l0 > wanted)
     return Finding("threshold", verdict, patient.l0, said)
 
 
@@ -31,3 +30,10 @@ def _ranked(l0: float, k: float, said: str) -> Finding:
     verdict = FINE if l0 > k / 2 else LOOK
     advice = "" if verdict == FINE else " Often fewer are positive at all: train with a smaller k."
     return Finding("threshold", verdict, l0, f"{said}, of {k:g} at most.{advice}")
+
+
+def _advice(patient: Patient, *, many: bool) -> str:
+    if hasattr(patient.dictionary.sae, "threshold"):
+        way = "low" if many else "high"
+        return f" Its thresholds are too {way}: calibrate them on text like yours, or train longer before exporting."
+    return f" Its sparsity penalty was too {'weak' if many else 'strong'}: train longer, or with another."

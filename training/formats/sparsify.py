@@ -103,13 +103,13 @@ def _model(folder: Path) -> str | None:
 def save(folder: Path, target: Path) -> None:
     """Writes the dictionary in `folder` (SAELens layout) to the new folder `target`; raises `Mistake` if it cannot."""
     cfg = read_json(folder / FILES[0])
-    w = tensors(folder / FILES[1], ("W_enc", "b_enc", "W_dec", "b_dec"))
     transcoder = "transcoder" in cfg["architecture"]
     if cfg["architecture"] not in ("topk", "topk_skip_transcoder") or cfg.get("normalize_activations") != "none":
         raise Mistake(
             f"A dictionary of architecture {cfg['architecture']!r} has no place in sparsify, whose latents are the k "
             f"largest of each token. Export it with --format saelens."
         )
+    w = tensors(folder / FILES[1], ("W_enc", "b_enc", "W_dec", "b_dec"))
     if not transcoder and not cfg.get("apply_b_dec_to_input", True):
         w["b_enc"] = w["b_enc"] + w["b_dec"] @ w["W_enc"]  # sparsify takes b_dec from the input; this gives it back
     if cfg.get("rescale_acts_by_decoder_norm"):
