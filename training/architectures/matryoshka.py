@@ -3,7 +3,7 @@
 1. BatchTopK over all latents (`batchtopk`).
 2. The survivors of each nested part are summed apart: one sparse product gives them all, their running sum is what the
    first 1/16, the first 1/4, ... of the latents write.
-3. The loss is the sum of the parts' squared errors (equation 4), and AuxK on the residual of the whole.
+3. The loss is the sum of the parts' squared errors, and AuxK on the residual of the whole.
 
 General features are kept in the first latents, where splitting them does not pay.
 """
