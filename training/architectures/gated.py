@@ -1,8 +1,8 @@
 """Gated SAE (Rajamanoharan et al. 2024, arXiv 2404.16014): one path says whether a latent is active, another how much.
 
-1. gate = x W_enc + b_gate; magnitude = x (W_enc e^r) + b_mag; f = [gate > 0] ReLU(magnitude) (equations 6 and 7).
+1. gate = x W_enc + b_gate; magnitude = x (W_enc e^r) + b_mag; f = [gate > 0] ReLU(magnitude).
 2. The penalty is on ReLU(gate), so that magnitudes do not shrink.
-3. A step has no gradient: the gate learns from an auxiliary reconstruction out of ReLU(gate) (equation 8).
+3. A step has no gradient: the gate learns from an auxiliary reconstruction out of ReLU(gate).
 4. The decoder learns from the squared error alone. The paper's has unit rows, so that the penalty cannot move it; here
    rows are free, and a penalty that reached them would shrink them step by step, magnitudes growing in return.
 """

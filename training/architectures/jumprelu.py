@@ -1,9 +1,9 @@
 """JumpReLU SAE (Rajamanoharan et al. 2024, arXiv 2407.14435): f = z [z > threshold], with a threshold that is learnt.
 
 1. z = x W_enc + b_enc. A step has no gradient: the threshold gets one from the tokens whose z is within half a
-   bandwidth of it (straight-through estimators, equations 11 and 12).
+   bandwidth of it (straight-through estimators, sections 3 and 4).
 2. The sparsity loss is one of `MODES`:
-   `step`: the number of active latents (equation 9);
+   `step`: the number of active latents (the paper);
    `tanh`: sum of tanh(scale x f x norm of the decoder row) (Anthropic, January 2025 update, "Dictionary learning
    optimization techniques");
    `target_l0`: 2/k x (active - k)^2 for each token (the quadratic loss of Gemma Scope 2).
