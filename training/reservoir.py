@@ -1,8 +1,9 @@
 """The shuffle: a preallocated reservoir of activations, drawn from uniformly.
 
-1. `add` puts rows into free slots, at the end.
-2. `take` draws distinct slots uniformly, hands their rows out, and moves rows from the end into the holes. It costs
-   what it hands out, however large the reservoir is.
+1. A list says which slots are filled, then which are free. `add` writes rows into free slots; `take` draws distinct
+   places of the list uniformly, hands the rows of their slots out, and moves entries from the end of its filled part
+   into the holes. No row is ever moved, and both cost what they handle, however large the reservoir is.
+2. `state` packs the rows, for a checkpoint, into the first slots; the order of the list does not change.
 3. `mixing` counts the documents in a batch, and `perfect_mixing` says how many a perfect shuffle would give.
 
 Every row comes out exactly once. A row holds one token at all sites, so that the sites share one permutation.
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 
@@ -53,6 +54,7 @@ class Reservoir:
     ) -> None:
         self.values = torch.zeros(capacity, sites, width, dtype=dtype, device=device)
         self.document = torch.zeros(capacity, dtype=torch.long, device=device)
+        self.slots = torch.arange(capacity)
         self.filled = 0
         self.generator = torch.Generator().manual_seed(seed)
 
@@ -62,18 +64,19 @@ class Reservoir:
     @property
     def free(self) -> int:
         """Slots that are empty."""
-        return len(self.values) - self.filled
+        return len(self.slots) - self.filled
 
     @property
     def memory(self) -> int:
-        """Bytes taken, document numbers included."""
-        return sum(t.element_size() * t.numel() for t in (self.values, self.document))
+        """Bytes taken, document numbers and the list of slots included."""
+        return sum(t.element_size() * t.numel() for t in (self.values, self.document, self.slots))
 
     def add(self, rows: Rows) -> Rows:
         """Puts in as many of `rows` as there is room for, and returns the others."""
         fits = min(self.free, len(rows))
-        self.values[self.filled : self.filled + fits] = rows.values[:fits]
-        self.document[self.filled : self.filled + fits] = rows.document[:fits]
+        into = self.slots[self.filled : self.filled + fits].to(self.values.device)
+        _put(self.values, into, rows.values[:fits].to(self.values))
+        _put(self.document, into, rows.document[:fits].to(self.document))
         self.filled += fits
         return rows[fits:]
 
@@ -82,15 +85,15 @@ class Reservoir:
         if count > self.filled:
             raise ValueError(f"{count} rows were asked of a reservoir that holds {self.filled}.")
         chosen = self._draw(count)
-        out = Rows(*(held[chosen.to(held.device)] for held in (self.values, self.document)))
+        freed = self.slots[chosen]
         kept = self.filled - count
         staying = torch.ones(count, dtype=torch.bool)
         staying[chosen[chosen >= kept] - kept] = False
-        holes, movers = chosen[chosen < kept], kept + staying.nonzero().squeeze(1)
-        for held in (self.values, self.document):
-            held[holes.to(held.device)] = held[movers.to(held.device)]
+        self.slots[chosen[chosen < kept]] = self.slots[kept : self.filled][staying]
+        self.slots[kept : self.filled] = freed
         self.filled = kept
-        return out
+        out = freed.to(self.values.device)
+        return Rows(self.values.index_select(0, out), self.document.index_select(0, out))
 
     def _draw(self, count: int) -> Int[Tensor, " count"]:
         """`count` distinct slots in random order, every such order as likely as any other.
@@ -108,21 +111,44 @@ class Reservoir:
         return torch.from_numpy(drawn[:count])
 
     def state(self) -> dict[str, Tensor]:
-        """All that a checkpoint needs: the rows held and where the generator stands."""
+        """All that a checkpoint needs: the rows held, their order, and where the generator stands."""
+        self._pack()
         held = slice(0, self.filled)
         return {
-            "values": self.values[held],
-            "document": self.document[held],
+            "values": self.values[held], "document": self.document[held], "slots": self.slots[held],
             "generator": self.generator.get_state(),
-        }
+        }  # fmt: skip
 
     def load(self, state: Mapping[str, Tensor]) -> None:
         """Holds what `state` says, and nothing else; raises `ValueError` when that does not fit."""
-        if len(state["values"]) > len(self.values):
-            raise ValueError(f"{len(state['values'])} rows do not fit into a reservoir of {len(self.values)} slots.")
-        self.filled = 0
-        self.add(Rows(state["values"], state["document"]))
+        count = len(state["values"])
+        if count > len(self.slots):
+            raise ValueError(f"{count} rows do not fit into a reservoir of {len(self.slots)} slots.")
+        self.values[:count] = state["values"].to(self.values)
+        self.document[:count] = state["document"].to(self.document)
+        self.slots = torch.cat([state["slots"].cpu(), torch.arange(count, len(self.slots))])
+        self.filled = count
         self.generator.set_state(state["generator"].cpu())
+
+    def _pack(self) -> None:
+        """Moves rows from beyond the first `filled` slots into those of these that are free."""
+        filled, free = self.slots[: self.filled], self.slots[self.filled :]
+        beyond, inside = filled >= self.filled, free < self.filled
+        origin, target = filled[beyond], free[inside]
+        for held in (self.values, self.document):
+            held[target.to(held.device)] = held[origin.to(held.device)]
+        filled[beyond], free[inside] = target, origin
+
+
+def _put(
+    held: Shaped[Tensor, " slot *rest"], slots: Int[Tensor, " token"], rows: Shaped[Tensor, " token *rest"]
+) -> None:
+    """Writes `rows` into `slots`; on the CPU through numpy, which copies a row where torch goes over its elements."""
+    if held.device.type == "cpu" and held.ndim > 1:
+        own, new = (tensor.flatten(1).view(torch.uint8).numpy() for tensor in (held, rows.contiguous()))
+        own[slots.numpy()] = new
+    else:
+        held.index_copy_(0, slots, rows)
 
 
 def mixing(rows: Rows) -> int:

@@ -79,8 +79,10 @@ def test_later_batches_mix_what_was_added_at_different_times() -> None:
 
 def test_memory_is_as_announced_and_asking_too_much_fails() -> None:
     reservoir = Reservoir(100, 5, width=8, dtype=torch.bfloat16, seed=0)
-    assert reservoir.memory == 100 * (5 * 8 * 2 + 8)
-    assert reservoir.memory == sum(t.untyped_storage().nbytes() for t in (reservoir.values, reservoir.document))
+    assert reservoir.memory == 100 * (5 * 8 * 2 + 8 + 8)
+    assert reservoir.memory == sum(
+        t.untyped_storage().nbytes() for t in (reservoir.values, reservoir.document, reservoir.slots)
+    )
     with pytest.raises(ValueError, match="3 rows were asked of a reservoir that holds 0"):
         reservoir.take(3)
 
@@ -97,6 +99,20 @@ def test_its_state_is_all_there_is_to_go_on_from() -> None:
         assert one.take(25).document.tolist() == two.take(25).document.tolist()
     with pytest.raises(ValueError, match="39 rows do not fit into a reservoir of 30 slots"):
         Reservoir(30, 2, width=1, dtype=torch.float32, seed=0).load(one.state())
+
+
+def test_a_checkpoint_changes_nothing() -> None:
+    """`state` packs the rows into the first slots; what is drawn afterwards must not depend on it."""
+    plain, kept = (Reservoir(64, 2, width=1, dtype=torch.float32, seed=4) for _ in range(2))
+    for step in range(12):
+        for reservoir in (plain, kept):
+            reservoir.add(numbered(50 * step, 50))
+        state = kept.state()
+        assert sorted(state["document"].tolist()) == sorted(plain.document[plain.slots[: len(plain)]].tolist())
+        assert sorted(kept.slots.tolist()) == list(range(64))
+        one, two = plain.take(23), kept.take(23)
+        assert one.document.tolist() == two.document.tolist()
+        assert torch.equal(two.values[:, 1, 0].long(), two.document)
 
 
 def test_perfect_mixing_is_what_perfect_shuffles_give() -> None:
