@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data.errors import Mistake
+from training.ahead import Ahead
 from training.plans import Plan
 from training.reservoir import Reservoir, Rows
 from training.stack import Stack
@@ -33,11 +34,16 @@ class State:
     plans: Sequence[Plan]
     stacks: Sequence[Stack]
     reservoir: Reservoir
-    stream: Stream
+    ahead: Ahead
     scales: Scales
     step: int = 0
     pending: Rows | None = None
     """Rows read from the stream for which the reservoir had no room."""
+
+    @property
+    def stream(self) -> Stream:
+        """Where the rows come from; to be left alone while it is read ahead."""
+        return self.ahead.stream
 
     @property
     def members(self) -> list[tuple[Stack, int]]:
@@ -70,7 +76,7 @@ def save(folder: Path, state: State, *, keep: int) -> Path:
     try:
         aside.mkdir(parents=True, exist_ok=True)
         save_file(_tensors(state), aside / "state.safetensors")
-        (aside / "state.json").write_text(json.dumps({"step": state.step, "stream": state.stream.state()}))
+        (aside / "state.json").write_text(json.dumps({"step": state.step, "stream": state.ahead.state()}))
         shutil.rmtree(target, ignore_errors=True)
         os.rename(aside, target)
     except (OSError, SafetensorError) as error:
@@ -107,7 +113,7 @@ def restore(state: State, saved: Saved) -> None:
     for index, stack in enumerate(state.stacks):
         stack.load(saved.under(f"stack{index}"))
     state.step = saved.numbers["step"]
-    state.stream.go_to(saved.numbers["stream"])
+    state.ahead.go_to(saved.numbers["stream"])
     pending = saved.under("pending")
     state.pending = Rows(**pending) if pending else None
     state.reservoir.load(saved.under("reservoir"))

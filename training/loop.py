@@ -74,6 +74,7 @@ def loop(work: Work) -> None:
         with work.group.listening():
             _steps(work, watch)
     finally:
+        work.state.ahead.close()
         write_curve(work, watch)
         watch.close()
     if work.documents:
@@ -97,7 +98,8 @@ def _keep(work: Work, watch: Watch) -> None:
     """Measures, curves and checkpoints, each when its time has come."""
     state, config = work.state, work.config
     if work.group.first and config.evaluate_every and state.step % config.evaluate_every == 0:
-        watch.look(work.show)
+        with state.ahead.paused():
+            watch.look(work.show)
     if state.step % CURVE == 0:
         write_curve(work, watch)
     if state.step % config.checkpoint_every == 0 or state.step == config.steps:
@@ -142,7 +144,7 @@ def fill(work: Work) -> None:
     while len(state.reservoir) < wanted:
         with whole():
             waiting = state.pending
-            rows = waiting if waiting is not None and len(waiting) else state.stream.next()
+            rows = waiting if waiting is not None and len(waiting) else state.ahead.next()
             state.pending = state.reservoir.add(rows)
         work.group.halt()
         if state.step == 0:

@@ -101,7 +101,7 @@ def _stepping(state: State, config: LoopConfig, times: int, show: Show) -> float
     for stack in state.stacks:
         stack.plans = [replace(plan, k=min(times * plan.k, plan.latents)) for plan in stack.plans]
     while len(state.reservoir) < config.batch:
-        state.reservoir.add(state.stream.next())
+        state.reservoir.add(state.ahead.next())
     taken = []
     for number in range(WARM + STEPS):
         rows = state.reservoir.take(config.batch)

@@ -29,6 +29,7 @@ from data.store import Workspace
 from data.texts import text_digest
 from data.words import Site
 from training import checkpoint
+from training.ahead import Ahead
 from training.checkpoint import Saved, State
 from training.config import LoopConfig, SweepConfig, TrainConfig
 from training.copies import check as check_sinks
@@ -106,11 +107,6 @@ def check_group(config: LoopConfig, group: Alone) -> None:
     """Raises `Mistake` when the processes of `group` cannot share what `config` asks for."""
     if config.batch < group.world:
         raise Mistake(f"batch = {config.batch} cannot be shared by {group.world} processes; raise --batch.")
-    if config.ahead and group.world > 1:
-        raise Mistake(
-            f"ahead = {config.ahead} is for one process; the {group.world} processes of a group read together. "
-            f"Leave --ahead at 0."
-        )
 
 
 def plans_of(config: LoopConfig) -> list[Plan]:
@@ -205,7 +201,7 @@ def begin(config: LoopConfig, stream: Stream, wanted: list[Plan], saved: Saved |
         config.buffer, len(stream.sites), width=stream.subject.d_model, dtype=DTYPES[config.precision],
         seed=seed_of(config), device=device,
     )  # fmt: skip
-    state = State(wanted, stacks, reservoir, stream, scales)
+    state = State(wanted, stacks, reservoir, Ahead(stream, config.ahead), scales)
     if saved:
         checkpoint.restore(state, saved)
     return state

@@ -22,7 +22,7 @@ from training.train import begin, open_stream, plans_of
 def state(small: TrainConfig, subject: Subject) -> State:
     wanted = plans_of(small)
     state = begin(small, open_stream(small, subject, wanted), wanted)
-    state.reservoir.add(state.stream.next())
+    state.reservoir.add(state.ahead.next())
     for stack in state.stacks:
         stack.step(state.reservoir.take(16).values, 0)
     state.step = 1
@@ -33,14 +33,14 @@ def test_everything_comes_back(state: State, small: TrainConfig, subject: Subjec
     save(tmp_path, state, keep=2)
     wanted = plans_of(small)
     again = begin(small, open_stream(small, subject, wanted), wanted, read(tmp_path))
-    assert (again.step, again.stream.state(), len(again.reservoir)) == (1, state.stream.state(), len(state.reservoir))
+    assert (again.step, again.ahead.state(), len(again.reservoir)) == (1, state.ahead.state(), len(state.reservoir))
     for one, two in zip(state.stacks, again.stacks, strict=True):
         rows = state.reservoir.values[:32]
         for number in (1, 2):  # the second step sees what Adam remembered of the first
             assert torch.equal(one.step(rows, number), two.step(rows, number))
         assert all(torch.equal(one.state()[name], two.state()[name]) for name in one.state())
     assert torch.equal(state.reservoir.take(8).values, again.reservoir.take(8).values)
-    assert torch.equal(state.stream.next().values, again.stream.next().values)
+    assert torch.equal(state.ahead.next().values, again.ahead.next().values)
 
 
 def test_the_newest_two_are_kept_in_safetensors_and_json(state: State, tmp_path: Path) -> None:

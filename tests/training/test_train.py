@@ -139,6 +139,26 @@ def test_interrupted_at_a_random_step_and_resumed_is_bit_identical(
     assert [r["step"] for r in curve(workspace, run)][::2] == list(range(1, small.steps + 1))
 
 
+def test_reading_ahead_makes_the_same(
+    done: tuple[Workspace, list[str]], workspace: Workspace, small: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when interrupted with passes read ahead that no dictionary has seen, and looked at in between."""
+    original = steps.one_step
+
+    def interrupted(work: steps.Work) -> None:
+        original(work)
+        if work.state.step == 13:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(steps, "one_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(workspace, replace(small, ahead=2, evaluate_every=10))
+    monkeypatch.setattr(steps, "one_step", original)
+    made = resume(workspace, only_run(workspace))
+    assert_same(weights(workspace, made), weights(*done))
+    assert made == done[1]
+
+
 def test_kill_9_keeps_the_last_checkpoint(
     done: tuple[Workspace, list[str]], workspace: Workspace, small: TrainConfig
 ) -> None:
