@@ -20,6 +20,7 @@ from data.models import Subject
 from data.progress import shown
 from data.runs import Run
 from data.store import Workspace
+from data.texts import Document, blocks
 from training import trial
 from training.checks._patient import BAD, VERDICTS, Activations, Finding, Patient
 from training.dictionary import Dictionary, load_dictionary
@@ -78,18 +79,18 @@ def admit(
     dictionary: Dictionary, subject: Subject, metrics: dict[str, Any], *, text: str | None, tokens: int
 ) -> Patient:
     """Reads about `tokens` held-out tokens of `text` for the dictionary; raises `Mistake` when there are none."""
-    sites = tuple(sorted({*dictionary.reads, *dictionary.writes}))
-    usual = _activations(dictionary, subject, sites, text, tokens, subject.prefix)
-    bare = _activations(dictionary, subject, sites, text, tokens, ())
+    found = trial.spread(subject, text, tokens)
+    if not found:
+        raise Mistake("The text has no document in its held-out split to look at; give a longer text with --text.")
+    usual, bare = (_activations(dictionary, subject, found, prefix) for prefix in (subject.prefix, ()))
     return Patient(dictionary, metrics, subject.digest, subject.prefix, usual, bare)
 
 
 def _activations(
-    dictionary: Dictionary, subject: Subject, sites: Any, text: str | None, tokens: int, prefix: Sequence[int]
+    dictionary: Dictionary, subject: Subject, found: Sequence[Document], prefix: Sequence[int]
 ) -> Activations:
-    cut = trial.cut(subject, dictionary, text, "heldout", limit=tokens, prefix=prefix)
-    if not len(cut):
-        raise Mistake("The text has no document in its held-out split to look at; give a longer text with --text.")
+    sites = tuple(sorted({*dictionary.reads, *dictionary.writes}))
+    cut = blocks(found, subject.tokenizer, context=trial.context_of(dictionary), prefix=prefix)
     return Activations(sites, trial.values(subject, cut, sites))
 
 

@@ -4,7 +4,8 @@
 2. It becomes sae-lens' inference object, saved in the workspace under its content digest.
 3. `prove` compares what was saved, loaded again, with the format's own formula in float64, on probes of all sizes and,
    when the model can be had, on its activations. If they differ by more than rounding, nothing is registered.
-4. With the model it is evaluated on held-out text; without, its row says so.
+4. With the model it is evaluated on held-out text; without, its model is `unknown`. One that is registered already
+   keeps its row.
 """
 
 from __future__ import annotations
@@ -67,11 +68,11 @@ def import_dictionary(workspace: Workspace, config: ImportConfig) -> str:
         with runs.start(workspace, "import", config, seed=config.seed, inputs=inputs) as run, shown(run) as phase:
             with phase("proving"):
                 dictionary = _save(workspace, arrival, config)
-            with phase("evaluating"):
-                row = _row(dictionary, arrival, config) | {"run": run.run}
-            with workspace.write() as db:
-                db.execute("delete from dictionaries where dictionary = ?", [dictionary.digest])
-                append(db, "dictionaries", [row])
+            if not _registered(workspace, dictionary.digest):  # a row that is there knows more: what trained it
+                with phase("evaluating"):
+                    row = _row(dictionary, arrival, config) | {"run": run.run}
+                with workspace.write() as db:
+                    append(db, "dictionaries", [row])
             run.summary |= {"dictionaries": [dictionary.digest]}
     return dictionary.digest
 

@@ -1,6 +1,6 @@
 """A dictionary on text that no run of this workspace trained on: what imports and the doctor measure with.
 
-1. `cut` makes blocks of a split in the subject's tokens, with its prefix or without.
+1. `cut` makes blocks of a split in the subject's tokens; `spread` picks documents from far and wide.
 2. `examples` are the values at the sites that a dictionary reads, for a first look.
 3. `evaluate` gives the figures that a trained dictionary is registered with (`training.evaluate.judge`): the mean that
    ablation puts in, the massive tokens' norm and the baselines come from the train split.
@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from data.models import Subject
-from data.texts import Blocks, blocks, documents
+from data.texts import Blocks, Document, blocks, documents
 from data.words import Site
 from training.baselines import Baselines
 from training.dictionary import Dictionary
@@ -28,6 +28,8 @@ CALIBRATED = 8192
 """Tokens of the train split that baselines are fitted on."""
 CONTEXT = 128
 """Tokens in a block, for a dictionary that does not say what it was trained with."""
+WIDE = 8
+"""Neighbouring passages of a book are alike: on the first 4,000 held-out tokens of the bundled sample L0 is a tenth off."""
 FIRST = 256
 """Tokens of a first look."""
 
@@ -36,8 +38,25 @@ def cut(
     subject: Subject, dictionary: Dictionary, text: str | None, split: str, *, limit: int, prefix: Sequence[int]
 ) -> Blocks:
     """About `limit` tokens of a split of `text`, in blocks as long as the dictionary was trained on."""
-    context = int(dictionary.noted("context_size") or CONTEXT)
-    return blocks(documents(text, split), subject.tokenizer, context=context, prefix=prefix, limit=limit)
+    found = documents(text, split)
+    return blocks(found, subject.tokenizer, context=context_of(dictionary), prefix=prefix, limit=limit)
+
+
+def context_of(dictionary: Dictionary) -> int:
+    """Tokens in a block, as the dictionary was trained."""
+    return int(dictionary.noted("context_size") or CONTEXT)
+
+
+def spread(subject: Subject, text: str | None, tokens: int) -> list[Document]:
+    """Held-out documents of about `tokens` tokens, taken at even distances from a stretch `WIDE` times as long."""
+    pool: list[Document] = []
+    made = 0
+    for document in documents(text, "heldout"):
+        pool.append(document)
+        made += len(subject.tokenize(document.text))
+        if made >= WIDE * tokens:
+            break
+    return pool[:: max(1, made // tokens)]
 
 
 def values(subject: Subject, cut: Blocks, sites: Sequence[Site]) -> Float[Tensor, "tokens site d_model"]:

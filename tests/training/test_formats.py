@@ -457,6 +457,8 @@ def test_out_and_in_again_is_the_same_dictionary(name: str, workspace: Workspace
     other = Workspace.open(tmp_path / "other", create=True)
     assert bring(other, Path(copy)) == digest
     assert sorted(p.name for p in (tmp_path / "deep").iterdir()) == ["copy"]
+    assert bring(workspace, Path(copy), name="again") == digest  # the row that is there stays
+    assert load_dictionary(workspace, digest).name != "again"
 
 
 def test_a_crosscoder_goes_out_and_in_again(workspace: Workspace, tmp_path: Path) -> None:
