@@ -82,9 +82,10 @@ class Job:
 
     @property
     def reservoir(self) -> int:
-        """Bytes of the reservoir once it is as full as it will get; each token has its document's number too."""
+        """Bytes of the reservoir once it is as full as it will get. A token has its document's number, a slot its own."""
         config = self.config
-        return min(config.buffer, config.steps * config.batch) * (self.sites * self.d_model * self.itemsize + 8)
+        tokens = min(config.buffer, config.steps * config.batch)
+        return tokens * (self.sites * self.d_model * self.itemsize + 8) + 8 * config.buffer
 
 
 def job_of(config: LoopConfig, subject: Subject, plans: Sequence[Plan]) -> Job:

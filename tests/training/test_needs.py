@@ -52,7 +52,7 @@ def test_the_parts_are_what_the_objects_take(small: TrainConfig, subject: Subjec
 
 def test_a_short_run_never_fills_its_reservoir() -> None:
     short = replace(LARGE, tokens=100_000)
-    assert job(short).reservoir == (100_000 // 256) * 256 * (2 * 576 * 2 + 8)
+    assert job(short).reservoir == (100_000 // 256) * 256 * (2 * 576 * 2 + 8) + 4_000_000 * 8
 
 
 def test_more_of_anything_takes_more(subject: Subject) -> None:
