@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,9 +66,13 @@ class Planted:
             torch.manual_seed(seed)
             return torch.einsum("tf,fsd->tsd", self.generator.sample(tokens), self.directions)
 
-    def written(self, plan: Plan) -> Float[Tensor, "feature d_out"]:
-        """What each feature writes at the sites that a dictionary of `plan` writes."""
-        return self.directions[:, [SITES.index(site) for site in plan.writes]].flatten(1)
+    def left(self, plan: Plan, weights: Mapping[str, Tensor]) -> Float[Tensor, "feature d_out"]:
+        """What each feature leaves for latents to write: all it writes, less what a linear skip makes of what it reads."""
+        reads, writes = (self._at(sites) for sites in (plan.reads, plan.writes))
+        return writes - reads @ weights["W_skip"].T if "W_skip" in weights else writes
+
+    def _at(self, sites: Sequence[Site]) -> Float[Tensor, "feature d"]:
+        return self.directions[:, [SITES.index(site) for site in sites]].flatten(1)
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ class Recovery:
     l0: float
     explained_variance: float
     dead: float
+    shared: bool
+    """Whether a linear skip shares the work: then what latents should write is not settled, and the MCC stays lower."""
 
 
 def recover(planted: Planted, architecture: str, *, seed: int, lesson: LoopConfig = LESSON) -> Recovery:
@@ -94,10 +100,12 @@ def recover(planted: Planted, architecture: str, *, seed: int, lesson: LoopConfi
     measures = torch.zeros(0)
     for number, rows in enumerate(batches(pool, lesson, seed)):
         measures = stack.step(rows, number)[0]
-    found, wanted = stack.raw(0)["W_dec"], planted.written(plan)
+    weights = stack.raw(0)
+    found, wanted = weights["W_dec"], planted.left(plan, weights)
     _, explained, l0, dead, _ = measures.tolist()
     return Recovery(
-        mcc(found, wanted), mcc(found, scrambled(wanted, seed)), chance(wanted, seed), l0, explained, dead
+        mcc(found, wanted), mcc(found, scrambled(wanted, seed)), chance(wanted, seed), l0, explained, dead,
+        "W_skip" in weights,
     )  # fmt: skip
 
 
