@@ -11,8 +11,7 @@ from synthetic import LESSON, Planted, chance, mcc, recover, scrambled
 
 from data import parts
 
-ARCHITECTURES = [name for name in parts.names("training.architectures") if name != "skip_transcoder"]
-"""Beside a linear map latents write only what it leaves of a feature, so that planted directions are not its answer."""
+ARCHITECTURES = parts.names("training.architectures")
 
 
 @pytest.fixture(scope="module")
