@@ -66,7 +66,7 @@ def browser_path() -> str | None:
 
 def views(workspace: Workspace) -> dict[str, str]:
     """The address of each view worth a picture, by name."""
-    found = {"overview": "/", "features": "/features"}
+    found = {"overview": "/", "features": "/features", "training": "/training"}
     circuits = queries.circuits(workspace)
     if circuits:
         circuit = circuits[0]["circuit"]
