@@ -79,7 +79,7 @@ def admit(
     dictionary: Dictionary, subject: Subject, metrics: dict[str, Any], *, text: str | None, tokens: int
 ) -> Patient:
     """Reads about `tokens` held-out tokens of `text` for the dictionary; raises `Mistake` when there are none."""
-    found = trial.spread(subject, text, tokens)
+    found = trial.spread(subject, dictionary, text, tokens)
     if not found:
         raise Mistake("The text has no document in its held-out split to look at; give a longer text with --text.")
     usual, bare = (_activations(dictionary, subject, found, prefix) for prefix in (subject.prefix, ()))
@@ -91,7 +91,7 @@ def _activations(
 ) -> Activations:
     sites = tuple(sorted({*dictionary.reads, *dictionary.writes}))
     cut = blocks(found, subject.tokenizer, context=trial.context_of(dictionary), prefix=prefix)
-    return Activations(sites, trial.values(subject, cut, sites))
+    return Activations(sites, trial.values(subject, cut[cut.start == 0], sites))
 
 
 @torch.no_grad()

@@ -308,6 +308,16 @@ def test_a_model_it_cannot_read_at_all_is_the_one_finding(
     assert "belongs to resid_post:1, and shallow has 1 blocks" in found[0].sentence
 
 
+def test_documents_are_taken_from_far_and_wide(entered: Entered, subject: Subject, text: Path) -> None:
+    dictionary = load_dictionary(entered.workspace, entered.digest)
+    every = [d.number for d in documents(str(text), "heldout")]
+    found = [d.number for d in trial.spread(subject, dictionary, str(text), 300)]
+    assert found == every[:: every.index(found[1])]
+    assert found[-1] > 100
+    assert len(admit(dictionary, subject, {}, text=str(text), tokens=300).usual.rows) == pytest.approx(300, rel=0.4)
+    assert [d.number for d in trial.spread(subject, dictionary, str(text), 10**6)] == every
+
+
 @pytest.mark.parametrize("kind", ["skip_transcoder", "crosscoder"])
 def test_transcoders_and_crosscoders_are_examined_too(kind: str, subject: Subject, text: Path) -> None:
     """Random weights: what is found is that they explain nothing, beside linear codes of the same kind that do."""
