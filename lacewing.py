@@ -166,7 +166,10 @@ def _do(name: str, given: list[str]) -> None:
     from data.store import Workspace
 
     _stop_on_sigterm()
-    if getattr(settings, "dry_run", False) or not _first():  # which makes no workspace
+    dry = getattr(settings, "dry_run", False)
+    if dry and not _first():
+        return  # one process measures, undisturbed
+    if dry or not _first():  # neither makes a workspace
         workspace = Workspace(Path(arguments.workspace).expanduser())
     else:
         workspace = Workspace.open(arguments.workspace, create=verb.creates)
