@@ -106,22 +106,30 @@ def revived(pre: Float[Tensor, "batch dead"], most: int) -> Float[Tensor, "batch
 
 
 def largest_of_all(ranking: Float[Tensor, "member batch d_sae"], given: Given) -> Int[Tensor, " entries"]:
-    """BatchTopK: the k x batch largest of each member's batch (those above 0; more only when values tie)."""
-    kept = [_largest(one.reshape(-1), k, len(one), given) for one, k in zip(ranking, given.k, strict=True)]
-    size = ranking[0].numel()
-    return torch.cat([places + size * member for member, places in enumerate(kept)])
+    """BatchTopK: the k x batch largest of each member's batch (those above 0; more only when values tie).
 
-
-def _largest(flat: Float[Tensor, " entries"], k: float, batch: int, given: Given) -> Int[Tensor, " kept"]:
-    """The places of the largest, by ranking only the candidates above a quantile of a sample.
-
-    Processes that share the batch take the least of their quantiles: above it each has all its candidates.
+    Processes that share the batch take the least of their guesses: above it each has all its candidates.
     """
-    count = int(k * (given.batch or batch))
-    floor = flat[::STRIDE]
-    rank = floor.numel() - int(MARGIN * k * batch / STRIDE) - 1
-    guess = floor.kthvalue(rank).values if rank > 0 else flat.new_full((), -torch.inf)
-    places = _above(flat, given.share(guess[None]).min())
+    flat = [one.reshape(-1) for one in ranking]
+    guesses = torch.stack([_guess(one, k * ranking.shape[1]) for one, k in zip(flat, given.k, strict=True)])
+    guesses = given.share(guesses).view(-1, len(flat)).min(dim=0).values
+    counts = [int(k * (given.batch or ranking.shape[1])) for k in given.k]
+    kept = [_largest(one, count, guess, given) for one, count, guess in zip(flat, counts, guesses, strict=True)]
+    return torch.cat([places + len(flat[0]) * member for member, places in enumerate(kept)])
+
+
+def _guess(flat: Float[Tensor, " entries"], count: float) -> Float[Tensor, ""]:
+    """A value that somewhat more than `count` entries are probably above: a quantile of a sample."""
+    sample = flat[::STRIDE]
+    rank = sample.numel() - int(MARGIN * count / STRIDE) - 1
+    return sample.kthvalue(rank).values if rank > 0 else flat.new_full((), -torch.inf)
+
+
+def _largest(
+    flat: Float[Tensor, " entries"], count: int, guess: Float[Tensor, ""], given: Given
+) -> Int[Tensor, " kept"]:
+    """The places of those among the `count` largest of all processes, by ranking only the entries above `guess`."""
+    places = _above(flat, guess)
     everyone = given.share(flat[places])
     if len(everyone) < count:
         places = torch.arange(len(flat), device=flat.device)
