@@ -23,7 +23,8 @@ class StreamConfig:
     sites: str = "resid_post:5,10,15,20,25"
     """Where to train dictionaries, as KIND:LAYER,LAYER,...; a kind holds until the next one."""
     text: str | None = None
-    """A file or folder of .txt, .jsonl or .parquet, or a hub dataset; none: the public-domain sample that comes along."""
+    """A file or folder of .txt, .jsonl or .parquet, or a hub dataset as OWNER/NAME[@REVISION][:CONFIG[:SPLIT]][#COLUMN];
+    none: the public-domain sample that comes along."""
     tokens: int = 300_000
     """How many tokens to train on; the text is gone through again when it is shorter."""
     context: int = 128

@@ -52,6 +52,7 @@ def finish(work: Work) -> list[str]:
     state.reservoir.values = state.reservoir.values.new_empty(0)  # frees the memory before the fp32 model needs it
     if state.stream.epochs is not None:
         work.run.summary["epochs"] = round(state.stream.epochs, 3)
+    work.run.summary["left_out"] = list(state.stream.left_out)
     evidence = gather(state.stream, config, state.scales, work.show)
     made = [_save(work.run, config, *member, evidence) for member in state.members]
     dictionaries = [_open(work.run, digest, plan) for digest, plan in zip(made, state.plans, strict=True)]

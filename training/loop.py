@@ -20,6 +20,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from data.errors import Mistake
 from data.runs import Run
 from training import checkpoint
 from training.checkpoint import State
@@ -91,6 +92,10 @@ def _steps(work: Work, watch: Watch) -> None:
             _keep(work, watch)
     except KeyboardInterrupt:
         _save(work)
+        raise
+    except Mistake:  # such as a text that cannot be had any longer; a group may have lost a process, and cannot agree
+        if work.group.world == 1:
+            _save(work)
         raise
 
 

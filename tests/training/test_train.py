@@ -70,6 +70,8 @@ def test_one_dictionary_per_site_registered_with_metrics(
     record = runs.find(workspace, runs.finished(workspace, "train", small, room.inputs_of(small, subject)) or "")
     assert record["summary"]["dictionaries"] == digests
     assert record["summary"]["epochs"] > 1
+    assert record["summary"]["left_out"] == sorted(subject.prefix)
+    assert 1 < record["summary"]["mixing"] <= small.batch
     assert not checkpoints(workspace.folder / "metrics" / record["run"] / "checkpoints")
 
 
@@ -137,6 +139,25 @@ def test_interrupted_at_a_random_step_and_resumed_is_bit_identical(
     assert_same(weights(workspace, made), weights(*done))
     assert made == done[1]  # a digest is of content alone: the same work, the same name
     assert [r["step"] for r in curve(workspace, run)][::2] == list(range(1, small.steps + 1))
+
+
+def test_a_text_that_breaks_off_leaves_a_checkpoint(
+    done: tuple[Workspace, list[str]], workspace: Workspace, small: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = steps.fill
+
+    def broken(work: steps.Work) -> None:
+        if work.state.step == 13:
+            raise Mistake("The text cannot be had any longer.")
+        original(work)
+
+    monkeypatch.setattr(steps, "fill", broken)
+    with pytest.raises(Mistake, match="cannot be had any longer"):
+        train(workspace, small)
+    monkeypatch.setattr(steps, "fill", original)
+    run = only_run(workspace)
+    assert checkpoints(workspace.folder / "metrics" / run / "checkpoints")[-1].name == "step-00000013"
+    assert_same(weights(workspace, resume(workspace, run)), weights(*done))
 
 
 def test_reading_ahead_makes_the_same(
