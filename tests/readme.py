@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 ROOMS = ("data", "training", "circuits", "autointerp", "dashboard")
 PARTS = {
-    "training/architectures": "`build(...)`, a dictionary that sae-lens trains",
+    "training/architectures": "`begin(...)`, `forward(...)` for a stack, `inference(...)`: sae-lens' object",
     "training/checks": "`check(patient)`: a verdict, its number, a sentence",
     "training/formats": "`recognises(folder)`, `load(folder)`, `save(...)` if it can be written",
     "training/sinks": "`PACKAGE`, `open(run, folder, config)`: takes rows of `curve` and `heldout`, and `close`",
