@@ -64,7 +64,7 @@ def test_the_server_answers(made: Made) -> None:
 
 def test_the_views_of_a_workspace(made: Made) -> None:
     found = views(made.workspace)
-    assert list(found) == ["overview", "features", "circuit", "node", "feature"]
+    assert list(found) == ["overview", "features", "training", "circuit", "node", "feature"]
     assert re.fullmatch(r"/feature\?feature=\w{16}%2F\d+", found["feature"])
 
 
