@@ -21,7 +21,7 @@ ALONE = {"lacewing": "ours, eight runs", "saelens": "sae-lens, eight runs"}
 def tables(setting: Setting) -> Iterator[Table]:
     with Ground.make(setting) as ground:
         changes = {
-            "k": setting.of(K, [2, 4]), "tokens": setting.of(16_384, 2560), "buffer": setting.of(4096, 512),
+            "k": setting.of(K, [2, 4]), "tokens": setting.of(12_288, 2560), "buffer": setting.of(4096, 512),
         }  # fmt: skip
         together = {side: ground.run(side, **changes, together=True) for side in TOGETHER}
         alone = {side: ground.run(side, **changes, together=False) for side in ALONE}

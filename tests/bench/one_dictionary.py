@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.harness import Setting, Spread, Table, alternate
+from bench.harness import Setting, Spread, Table, alternate, short
 from bench.work import Ground, Run
 
 SIDES = ("lacewing", "saelens")
-ROUNDS = 3
+ROUNDS = 2
 COLUMNS = (
     "buffer", "side", "tokens", "tokens/s", "tokens/s, steady", "memory taken, MB", "explained variance at L0 = k",
     "L0 as exported",
@@ -26,18 +26,39 @@ def tables(setting: Setting) -> Iterator[Table]:
 
 
 def small(ground: Ground, setting: Setting) -> Table:
-    """Equal tokens, several rounds; ours also with fewer tokens, to see what equal quality takes."""
-    sides = {side: lambda side=side: ground.run(side)[0] for side in SIDES}
-    runs = alternate(sides | {"floor": lambda: ground.floor(ground.task.tokens)}, setting.of(ROUNDS, 1))
-    floor = Spread.of(runs.pop("floor"))  # pyright: ignore[reportArgumentType]
+    """Equal tokens, in turn; ours also with half of them, to see what equal quality takes."""
+    runs = alternate({side: lambda side=side: ground.run(side)[0] for side in SIDES}, setting.of(ROUNDS, 1))
+    half = ground.run("lacewing", tokens=ground.task.tokens // 2)[0]
     table = Table("One dictionary", COLUMNS)
-    for side in SIDES:
-        table.rows.append(row(ground, side, "small", runs[side]))  # pyright: ignore[reportArgumentType]
-    table.notes += [ratios(runs), f"The forward pass alone: {floor} tokens/s."]  # pyright: ignore[reportArgumentType]
-    for share in setting.of((2, 4), (2,)):
-        run = ground.run("lacewing", tokens=ground.task.tokens // share)
-        table.rows.append(row(ground, "lacewing", "small", run))
+    table.rows += [row(ground, side, "small", runs[side]) for side in SIDES] + [
+        row(ground, "lacewing", "small", [half])
+    ]
+    floor = ground.floor(ground.task.tokens)
+    share = floor_share(runs["lacewing"], floor)
+    table.notes += [
+        ratios(runs),
+        equal_quality(ground, runs, half),
+        f"The forward pass alone: {short(floor)} tokens/s; our steady state is {share} of that.",
+    ]
     return table
+
+
+def floor_share(runs: list[Run], floor: float) -> Spread:
+    return Spread.of([run.steady / floor for run in runs])
+
+
+def equal_quality(ground: Ground, runs: dict[str, list[Run]], half: Run) -> str:
+    """How many tokens ours needs for sae-lens' explained variance: between half and all, by the logarithm of tokens."""
+    theirs, whole, less = (
+        ground.qualities(side, run)[0].explained_variance
+        for side, run in (("saelens", runs["saelens"][0]), ("lacewing", runs["lacewing"][0]), ("lacewing", half))
+    )
+    if theirs <= less:
+        return f"With half the tokens ours explains {less:.3f}, sae-lens with all of them {theirs:.3f}."
+    if theirs >= whole:
+        return f"With all tokens ours explains {whole:.3f}, sae-lens {theirs:.3f}."
+    share = 2 ** ((theirs - less) / (whole - less) - 1)
+    return f"Ours explains as much as sae-lens ({theirs:.3f}) with {share:.0%} of its tokens (interpolated)."
 
 
 def large(ground: Ground, setting: Setting) -> Table:

@@ -17,7 +17,7 @@ ROUNDS = 2
 
 def tables(setting: Setting) -> Iterator[Table]:
     with Ground.make(setting) as ground:
-        tokens = setting.of(30_000, ground.task.tokens)
+        tokens = setting.of(20_480, ground.task.tokens)
         sides = {
             side: lambda side=side: ground.run(side, tokens=tokens, architecture="topk")[0] for side in SIDES
         }  # fmt: skip

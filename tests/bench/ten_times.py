@@ -18,7 +18,7 @@ def tables(setting: Setting) -> Iterator[Table]:
 
 def growth(ground: Ground, setting: Setting) -> Table:
     """The training loop with so many tokens, and with ten times as many."""
-    tokens, buffer = setting.of((12_800, 8192), (1280, 512))
+    tokens, buffer = setting.of((6400, 4096), (1280, 512))
     lengths = {"once": tokens, "ten times": 10 * tokens}
     sides = {name: lambda n=n: ground.run("lacewing", tokens=n, buffer=buffer)[0] for name, n in lengths.items()}
     found = alternate(sides, setting.of(ROUNDS, 1))
@@ -35,7 +35,7 @@ def growth(ground: Ground, setting: Setting) -> Table:
 
 def announced(ground: Ground, setting: Setting) -> Table:
     """`lacewing train --dry-run`, and the run."""
-    changes = {"tokens": setting.of(25_600, 2560)}
+    changes = {"tokens": setting.of(12_800, 2560)}
     told, run = (ground.run("lacewing", part=part, **changes)[0] for part in ("forecast", "whole"))
     table = Table("Memory of a whole run", ("announced, MB", "at most, MB", "ratio"))
     table.rows.append((told.announced / 1e6, run.peak / 1e6, run.peak / told.announced))
