@@ -11,7 +11,7 @@ import torch
 from hypothesis import given as generated
 from hypothesis import settings
 from hypothesis import strategies as st
-from planted import ACTIVE, SITES, begun, finished, planned, planted, trained
+from planted_directions import ACTIVE, SITES, begun, finished, planned, planted, trained
 from sae_lens import SAE
 from sae_lens.config import LoggingConfig, SAETrainerConfig
 from sae_lens.registry import get_sae_training_class

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from planted import ACTIVE, SITES, TRUE, WIDTH, batch, begun, directions, finished, planned, planted, trained
+from planted_directions import ACTIVE, SITES, TRUE, WIDTH, batch, begun, directions, finished, planned, planted, trained
 from torch import Tensor
 from torch.nn import functional
 

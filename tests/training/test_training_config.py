@@ -36,7 +36,6 @@ def test_contradictions_are_sentences(given: dict[str, object], words: str) -> N
 @pytest.mark.parametrize("config", [TrainConfig, ResumeConfig])
 def test_every_field_has_help(config: type) -> None:
     assert all(docs(config).get(name) for name in config.__dataclass_fields__)
-    assert len(config.__dataclass_fields__) < 15
 
 
 def test_config_brings_no_torch() -> None:

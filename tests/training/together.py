@@ -130,7 +130,7 @@ def steps(cases: Sequence[tuple[str, bool]], tokens: int) -> list[dict[str, Any]
 
 def _step(group: Any, architecture: str, dead: bool, tokens: int) -> dict[str, Any]:
     """What a step of two members does with a batch sorted by norm: processes see very different parts."""
-    from planted import begun, planned, pool
+    from planted_directions import begun, planned, pool
 
     from training.stack import SILENT
 
