@@ -156,9 +156,9 @@ class Subject:
     def read(self, tokens: Int[Tensor, "batch pos"], sites: Sequence[Site]) -> dict[Site, Tensor]:
         """The values [batch, pos, d_model] at `sites`, from one pass that stops at the deepest.
 
-        On a CPU the rows go to as many threads as torch may use, `TOGETHER` at a time: two cores that each run a model
-        of their own finish nearly twice as fast as two that share each operation. What comes out is the same bit for bit
-        with any number of threads.
+        On a CPU the rows go to as many threads as torch may use, `TOGETHER` at a time. Two idle cores are as fast so as
+        when they share each operation; on a busy machine, where a shared operation waits for its slower half, two to
+        three times as fast (LOG.md). What comes out is the same bit for bit with any number of threads.
         """
         if self.device.type != "cpu" or len(tokens) <= TOGETHER:
             return self._read(tokens, sites)
