@@ -35,7 +35,7 @@ real: $(VENV)/.installed-test $(VENV)/.browser
 
 # BENCH='one_dictionary --quick' runs one, on sizes that only check that it works.
 bench: $(VENV)/.installed-test $(PEERS)
-	cd tests && ../$(BIN)/python -W ignore -m bench $(BENCH)
+	PYTHONPATH=tests $(BIN)/python -W ignore -m bench $(BENCH)
 
 # Libraries that we are measured beside, each in an environment of its own.
 tests/bench/.venvs/%/.installed: tests/bench/requirements/%.txt constraints.txt

@@ -18,7 +18,6 @@ import zlib
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import resources
 from io import TextIOWrapper
 from itertools import repeat
 from pathlib import Path
@@ -67,7 +66,7 @@ class Source(Protocol):
 def find(path: str | None) -> Source:
     """The text that `path` names (None: the bundled sample). Raises `Mistake` when there is none of that name."""
     if path is None:
-        return Files("the sample", (Path(str(resources.files("data"))) / "sample" / "public_domain.txt.gz",), COLUMN)
+        return Files("the sample", (Path(__file__).parent / "sample" / "public_domain.txt.gz",), COLUMN)
     place, column = path, COLUMN
     if not Path(path).expanduser().exists() and "#" in path:
         place, _, column = path.rpartition("#")

@@ -18,7 +18,6 @@ import os
 import random
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +135,7 @@ class Workspace:
 
 def migrations() -> dict[str, str]:
     """Every migration's name and SQL, in order of name."""
-    folder = resources.files("data") / "migrations"
+    folder = Path(__file__).parent / "migrations"
     files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
     return {f.name.removesuffix(".sql"): f.read_text() for f in files}
 
