@@ -1,6 +1,7 @@
 """Eight dictionaries of one width and several k: on one stream, beside sae-lens' multi-SAE runner and single runs.
 
-Nothing is extrapolated: all sixteen single runs are made.
+Nothing is extrapolated: all sixteen single runs are made, of few tokens, and both shared ones also of more, in which the
+time to begin weighs less.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ def tables(setting: Setting) -> Iterator[Table]:
         together = {side: ground.run(side, **changes, together=True) for side in TOGETHER}
         alone = {side: ground.run(side, **changes, together=False) for side in ALONE}
         yield table(ground, together, alone, changes)
+        changes["tokens"] = setting.of(40_960, 2560)
+        longer = {side: ground.run(side, **changes, together=True) for side in TOGETHER}
+        yield table(ground, longer, {}, changes)
 
 
 def table(
