@@ -10,7 +10,9 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import traceback
+import types
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,20 +26,34 @@ PATIENCE = 100
 def together(world: int, what: Callable[..., Any], *given: Any) -> list[Any]:
     """What `what(*given)` returns in each of `world` processes; a mistake as its text, "killed" after kill -9."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["planted", "sae_lens", "training.train", "transformer_lens.model_bridge"])
+    context.set_forkserver_preload(
+        ["planted_directions", "sae_lens", "training.train", "transformer_lens.model_bridge"]
+    )
     port = _free_port()
     ends = [context.Pipe(duplex=False) for _ in range(world)]
     started = [
         context.Process(target=_one, args=(ends[rank][1], rank, world, port, what, given)) for rank in range(world)
     ]
-    for process, (_, end) in zip(started, ends, strict=True):
-        process.start()
-        end.close()
+    with _no_main():
+        for process, (_, end) in zip(started, ends, strict=True):
+            process.start()
+            end.close()
     found = [_received(end) for end, _ in ends]
     for process in started:
         process.join(PATIENCE)
         process.kill()
     return found
+
+
+@contextlib.contextmanager
+def _no_main() -> Iterator[None]:
+    """Nothing for the processes to run again: streamlit's tests leave a script of theirs as `__main__`."""
+    own = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = own
 
 
 def _free_port() -> int:
