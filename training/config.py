@@ -155,7 +155,7 @@ class SweepConfig(LoopConfig):
         _above_zero(self, "seeds")
         if self.seed < 0:
             raise Mistake(f"seed = {self.seed} is negative; give 0 or more.")
-        for name, kind in (("latents", int), ("k", float), ("learning_rate", float)):
+        for name, kind in (("latents", int), ("k", int), ("learning_rate", float)):
             self.values(name, kind)
 
     def values(self, name: str, kind: type) -> list[float]:

@@ -114,10 +114,15 @@ def plans_of(config: LoopConfig) -> list[Plan]:
     if isinstance(config, SweepConfig):
         seeds = range(config.seed, config.seed + config.seeds)
         latents, k, rates = (
-            config.values(name, kind) for name, kind in (("latents", int), ("k", float), ("learning_rate", float))
+            config.values(name, kind) for name, kind in (("latents", int), ("k", int), ("learning_rate", float))
         )
         return plans(
-            config.architecture, config.places, latents=[int(n) for n in latents], k=k, learning_rate=rates, seed=seeds
+            config.architecture,
+            config.places,
+            latents=[int(n) for n in latents],
+            k=[float(n) for n in k],
+            learning_rate=rates,
+            seed=seeds,
         )
     assert isinstance(config, TrainConfig)
     return plans(

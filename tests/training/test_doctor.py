@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -222,19 +220,6 @@ def test_chance_of_a_twin_is_that_of_random_directions(dimensions: int, cosine: 
     assert duplicates.cap(dimensions, cosine) == pytest.approx(share, abs=3 * math.sqrt(share / 400_000))
 
 
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Agreement sentences, four to each of 150 documents."""
-    from data.tasks.agreement import templates
-
-    made = itertools.islice(templates(lambda _: [0], random.Random(1)), 600)
-    sentences = ["".join(t.pieces) + t.answer + " here." for t in made]
-    path = tmp_path_factory.mktemp("text") / "text.jsonl"
-    rows = ["\n".join(sentences[start : start + 4]) for start in range(0, 600, 4)]
-    path.write_text("\n".join(json.dumps({"text": row}) for row in rows))
-    return path
-
-
 @dataclass(frozen=True)
 class Entered:
     """A registered dictionary of the tiny model: its latents are the ends of the activations' principal axes."""
@@ -244,8 +229,8 @@ class Entered:
 
 
 @pytest.fixture
-def entered(workspace: Workspace, subject: Subject, text: Path) -> Entered:
-    cut = blocks(documents(str(text), "train"), subject.tokenizer, context=32, prefix=subject.prefix, limit=2000)
+def entered(workspace: Workspace, subject: Subject, small_text: Path) -> Entered:
+    cut = blocks(documents(str(small_text), "train"), subject.tokenizer, context=32, prefix=subject.prefix, limit=2000)
     x = trial.values(subject, cut, (Site(1),))[:, 0]
     x = x[x.norm(dim=-1) < 10 * x.norm(dim=-1).median()]
     _, spread, axes = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
@@ -264,10 +249,10 @@ def entered(workspace: Workspace, subject: Subject, text: Path) -> Entered:
 
 @pytest.mark.parametrize("check", sorted(PLANTED.keys() - {"normalisation"}))  # principal axes are right at any scale
 def test_planted_in_a_dictionary_of_the_tiny_model_it_turns_too(
-    check: str, entered: Entered, subject: Subject, text: Path
+    check: str, entered: Entered, subject: Subject, small_text: Path
 ) -> None:
     dictionary = load_dictionary(entered.workspace, entered.digest)
-    patient = admit(dictionary, subject, {}, text=str(text), tokens=1000)
+    patient = admit(dictionary, subject, {}, text=str(small_text), tokens=1000)
     patient = replace(patient, metrics={"k": patient.l0, "explained_variance": replace(patient).explained})
     before = next(finding for finding in examine(replace(patient)) if finding.check == check)
     PLANTED[check][0](patient)
@@ -276,11 +261,11 @@ def test_planted_in_a_dictionary_of_the_tiny_model_it_turns_too(
 
 
 def test_the_verb_prints_and_keeps_what_was_found(
-    entered: Entered, text: Path, capsys: pytest.CaptureFixture[str]
+    entered: Entered, small_text: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import lacewing
 
-    given = ["doctor", entered.digest, "--text", str(text), "--tokens", "1000", "--workspace"]
+    given = ["doctor", entered.digest, "--text", str(small_text), "--tokens", "1000", "--workspace"]
     assert lacewing.main([*given, str(entered.workspace.folder)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(parts.names(CHECKS))
@@ -294,32 +279,34 @@ def test_the_verb_prints_and_keeps_what_was_found(
 
 
 def test_a_model_it_cannot_read_at_all_is_the_one_finding(
-    entered: Entered, text: Path, subject: Subject, monkeypatch: pytest.MonkeyPatch
+    entered: Entered, small_text: Path, subject: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wider = replace(subject, d_model=64, name="wider")
     monkeypatch.setattr("training.doctor.Subject.open", lambda _: wider)
-    found = doctor(entered.workspace, DoctorConfig(dictionary=entered.digest, text=str(text)))
+    found = doctor(entered.workspace, DoctorConfig(dictionary=entered.digest, text=str(small_text)))
     assert [str(finding) for finding in found] == [
         "bad   model: it reads activations of width 32, and wider has 64: it is for another model. Name that one with "
         "--model."
     ]
     monkeypatch.setattr("training.doctor.Subject.open", lambda _: replace(subject, layers=1, name="shallow"))
-    found = doctor(entered.workspace, DoctorConfig(dictionary=entered.digest, text=str(text)))
+    found = doctor(entered.workspace, DoctorConfig(dictionary=entered.digest, text=str(small_text)))
     assert "belongs to resid_post:1, and shallow has 1 blocks" in found[0].sentence
 
 
-def test_documents_are_taken_from_far_and_wide(entered: Entered, subject: Subject, text: Path) -> None:
+def test_documents_are_taken_from_far_and_wide(entered: Entered, subject: Subject, small_text: Path) -> None:
     dictionary = load_dictionary(entered.workspace, entered.digest)
-    every = [d.number for d in documents(str(text), "heldout")]
-    found = [d.number for d in trial.spread(subject, dictionary, str(text), 300)]
+    every = [d.number for d in documents(str(small_text), "heldout")]
+    found = [d.number for d in trial.spread(subject, dictionary, str(small_text), 300)]
     assert found == every[:: every.index(found[1])]
     assert found[-1] > 100
-    assert len(admit(dictionary, subject, {}, text=str(text), tokens=300).usual.rows) == pytest.approx(300, rel=0.4)
-    assert [d.number for d in trial.spread(subject, dictionary, str(text), 10**6)] == every
+    assert len(admit(dictionary, subject, {}, text=str(small_text), tokens=300).usual.rows) == pytest.approx(
+        300, rel=0.4
+    )
+    assert [d.number for d in trial.spread(subject, dictionary, str(small_text), 10**6)] == every
 
 
 @pytest.mark.parametrize("kind", ["skip_transcoder", "crosscoder"])
-def test_transcoders_and_crosscoders_are_examined_too(kind: str, subject: Subject, text: Path) -> None:
+def test_transcoders_and_crosscoders_are_examined_too(kind: str, subject: Subject, small_text: Path) -> None:
     """Random weights: what is found is that they explain nothing, beside linear codes of the same kind that do."""
     wide = 32 if kind == "skip_transcoder" else 64
     reads = (Site(1, "mlp_in"),) if kind == "skip_transcoder" else (Site(0), Site(1))
@@ -330,7 +317,7 @@ def test_transcoders_and_crosscoders_are_examined_too(kind: str, subject: Subjec
     torch.manual_seed(0)
     sae = sae_class(config(d_in=wide, d_sae=48, **extra)).requires_grad_(False)
     dictionary = Dictionary("x", "x", subject.digest, reads[0], 48, wide, sae, reads, writes)
-    patient = admit(dictionary, subject, {}, text=str(text), tokens=600)
+    patient = admit(dictionary, subject, {}, text=str(small_text), tokens=600)
     found = {finding.check: finding for finding in examine(patient)}
     assert sorted(found) == parts.names(CHECKS)
     assert found["variance"].verdict != FINE
@@ -342,12 +329,12 @@ def test_transcoders_and_crosscoders_are_examined_too(kind: str, subject: Subjec
 
 
 def test_a_dictionary_that_sae_lens_exports_after_a_short_run_is_bad(
-    workspace: Workspace, subject: Subject, tiny_model: Path, text: Path, tmp_path: Path
+    workspace: Workspace, subject: Subject, tiny_model: Path, small_text: Path, tmp_path: Path
 ) -> None:
     """Its threshold is an average that began at zero: k = 4 was asked for, and several times as many are active."""
     torch.manual_seed(0)
     sae = BatchTopKTrainingSAE(BatchTopKTrainingSAEConfig(d_in=32, d_sae=64, k=4))
-    cut = blocks(documents(str(text), "train"), subject.tokenizer, context=32, prefix=subject.prefix, limit=2000)
+    cut = blocks(documents(str(small_text), "train"), subject.tokenizer, context=32, prefix=subject.prefix, limit=2000)
     x = trial.values(subject, cut, (Site(1),))[:, 0]
     optimizer = torch.optim.Adam(sae.parameters(), lr=1e-3)
     for step in range(6):
@@ -358,9 +345,9 @@ def test_a_dictionary_that_sae_lens_exports_after_a_short_run_is_bad(
         optimizer.step()
     sae.cfg.metadata.hook_name = Site(1).hook
     sae.save_inference_model(tmp_path / "short")
-    options = {"model": str(tiny_model), "text": str(text), "tokens": 600}
+    options = {"model": str(tiny_model), "text": str(small_text), "tokens": 600}
     digest = import_dictionary(workspace, ImportConfig(source=str(tmp_path / "short"), **options))
-    found = {f.check: f for f in doctor(workspace, DoctorConfig(dictionary=digest, text=str(text), tokens=600))}
+    found = {f.check: f for f in doctor(workspace, DoctorConfig(dictionary=digest, text=str(small_text), tokens=600))}
     assert found["threshold"].verdict == BAD
     assert found["threshold"].value > 8
     assert "it was trained for 4. Its thresholds are too low" in found["threshold"].sentence

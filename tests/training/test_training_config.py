@@ -9,7 +9,7 @@ import pytest
 
 from data.config import build, docs
 from data.errors import Mistake
-from training.config import ResumeConfig, TrainConfig
+from training.config import ResumeConfig, SweepConfig, TrainConfig
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,9 @@ def test_every_field_has_help(config: type) -> None:
 def test_config_brings_no_torch() -> None:
     code = "import sys, training.config; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_sweep_takes_whole_numbers_for_k() -> None:
+    """TopK keeps a whole number of latents: 16.5 would be trained as 16 and called 16.5."""
+    with pytest.raises(Mistake, match=r"k = '16.5' should be ints separated by commas"):
+        SweepConfig(k="16.5")

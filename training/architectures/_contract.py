@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -73,17 +73,6 @@ class Given:
     """Tokens in the whole batch, where several processes share it (`training.group`); None: x is all of it."""
     share: Callable[[Tensor], Tensor] = lambda own: own
     """Gives the values [n] of all processes for those of this one."""
-
-
-class Architecture(Protocol):
-    """A module of this folder."""
-
-    Options: type
-
-    def places(self, sites: tuple[Site, ...]) -> list[Place]: ...
-    def begin(self, plan: Any, x: Tensor, y: Tensor) -> Weights: ...
-    def forward(self, weights: Weights, x: Tensor, y: Tensor, given: Given) -> Loss: ...
-    def inference(self, weights: Weights, plan: Any, x: Tensor, y: Tensor) -> Any: ...
 
 
 def each_alone(sites: tuple[Site, ...]) -> list[Place]:
