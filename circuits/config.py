@@ -9,21 +9,42 @@ from data.errors import Mistake
 
 
 @dataclass(frozen=True)
-class CircuitConfig:
-    """Trace a behaviour to a verified circuit of dictionary latents."""
+class ProblemConfig:
+    """A behaviour of a model, and the nodes that may carry it."""
 
     task: str = field(default="agreement", metadata={"positional": True})
-    """The behaviour to trace: a file of data/tasks."""
+    """The behaviour to trace: a file of data/tasks, or a .jsonl or .csv file of your own pairs."""
     model: str = DEFAULT_MODEL
     """The subject model: a hub name or a local folder."""
     sites: str = ""
     """Sites to splice, such as resid_post:5,10; all that have a dictionary of this model when left out."""
+    mediators: str = "latents"
+    """What the nodes are, a file of circuits/mediators; several, with commas, go to the sites that they suit."""
+    positions: str = "auto"
+    """Effects of each token position, by role, or their sum: each, role, sum; auto is each where lengths are equal."""
+    reference: str = "counterfactual"
+    """What a node is set to when it is out of the circuit: a file of circuits/references."""
+    metric: str = "logit_difference"
+    """What is measured at the last token: a file of circuits/metrics."""
+    pairs: int = 128
+    """Prompt pairs that the model gets right, half of them for discovery and half held out."""
+    batch: int = 32
+    """Prompts in one pass."""
+    seed: int = 0
+    """Seed of the pairs, the random circuits and the bootstrap."""
+
+    def __post_init__(self) -> None:
+        at_least(self, pairs=4, batch=1)
+
+
+@dataclass(frozen=True)
+class CircuitConfig(ProblemConfig):
+    """Trace a behaviour to a verified circuit of dictionary latents."""
+
     method: str = "integrated_gradients"
     """How node effects are estimated: a file of circuits/methods."""
     steps: int = 10
     """Midpoint steps of the path integral, for methods that have one."""
-    pairs: int = 128
-    """Prompt pairs that the model gets right, half of them for discovery and half held out."""
     nodes: int = 500
     """Nodes kept in the circuit, over all sites, error nodes counted."""
     edge_nodes: int = 200
@@ -32,13 +53,15 @@ class CircuitConfig:
     """Most important nodes verified by exact patching; half as many again are drawn at random from the rest."""
     draws: int = 5
     """Random circuits of each size that the evaluation compares with."""
-    batch: int = 32
-    """Prompts in one pass."""
-    seed: int = 0
-    """Seed of the pairs, the random circuits and the bootstrap."""
 
     def __post_init__(self) -> None:
-        least = {"steps": 1, "pairs": 4, "nodes": 1, "edge_nodes": 0, "verify": 0, "draws": 1, "batch": 1}
-        for name, minimum in least.items():
-            if getattr(self, name) < minimum:
-                raise Mistake(f"--{name.replace('_', '-')} {getattr(self, name)} is too few; give at least {minimum}.")
+        super().__post_init__()
+        at_least(self, steps=1, nodes=1, edge_nodes=0, verify=0, draws=1)
+
+
+def at_least(config: object, **least: int) -> None:
+    """Raises `Mistake` when a field of `config` is smaller than it may be."""
+    for name, minimum in least.items():
+        if getattr(config, name) < minimum:
+            given = f"--{name.replace('_', '-')} {getattr(config, name)}"
+            raise Mistake(f"{given} is too few; give at least {minimum}.")

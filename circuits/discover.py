@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -22,13 +22,12 @@ from circuits import edges as edge_room
 from circuits import faithfulness, methods, record, splice, verify
 from circuits.config import CircuitConfig
 from circuits.effects import Effects, from_gradients
-from circuits.problem import Gathered, Problem, gather
+from circuits.pairs import Gathered
+from circuits.problem import Problem
+from circuits.setup import Setting, prepare
 from data import parts, progress, runs
-from data.errors import Mistake
-from data.models import Subject
 from data.store import Workspace
-from data.words import Site, parse_sites
-from training.dictionary import Dictionary, dictionaries_of, load_dictionary
+from data.words import Site
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +38,8 @@ class Found:
     problem: Problem
     check: splice.SelfCheck
     effects: Effects
+    site_totals: Mapping[Site, float]
+    """What is lost when all nodes of a site are at reference: what its nodes' effects should add up to."""
     ranking: Tensor
     """Node numbers of the circuit, most important first."""
     verified: Effects
@@ -54,47 +55,23 @@ def circuit(workspace: Workspace, config: CircuitConfig) -> str:
     Raises `Mistake` when the model, a dictionary, the task or the method is missing, or the task cannot be done.
     """
     parts.load("circuits.methods", config.method)
-    parts.load("data.tasks", config.task)
-    subject = Subject.open(config.model)
-    dictionaries = find_dictionaries(workspace, subject, config.sites)
-    inputs = {"model": subject.digest, "dictionaries": {str(s): d.digest for s, d in dictionaries.items()}}
-    if done := runs.finished(workspace, "circuit", config, inputs):
+    setting = prepare(workspace, config)
+    if done := runs.finished(workspace, "circuit", config, setting.inputs):
         return record.circuit_of(workspace, done)
-    with runs.start(workspace, "circuit", config, seed=config.seed, inputs=inputs) as run, progress.shown(run) as phase:
-        found = discover(subject, dictionaries, config, phase)
-        identity = record.store(workspace, run, subject, config, found)
+    start = runs.start(workspace, "circuit", config, seed=config.seed, inputs=setting.inputs)
+    with start as run, progress.shown(run) as phase:
+        found = discover(setting, config, phase)
+        identity = record.store(workspace, run, setting.subject, config, found)
         run.summary["circuit"] = identity
     return identity
 
 
-def find_dictionaries(workspace: Workspace, subject: Subject, sites: str) -> dict[Site, Dictionary]:
-    """The newest dictionary at each site asked for. Raises `Mistake` naming the command that trains a missing one."""
-    wanted = parse_sites(sites) if sites else None
-    digests = dictionaries_of(workspace, subject.digest)
-    missing = [site for site in wanted or () if site not in digests]
-    if missing or not digests:
-        where = ", ".join(map(str, missing)) or "any site"
-        sites = ",".join(map(str, missing)) or "resid_post:5,10"
-        raise Mistake(
-            f"The workspace has no dictionary of {subject.name} at {where}. "
-            f"Train one: lacewing train --model {subject.name} --sites {sites}"
-        )
-    sites_used = sorted(wanted or digests)
-    if other := [site for site in sites_used if site.kind not in ("resid_pre", "resid_post")]:
-        raise Mistake(
-            f"Circuits join residual sites so far; {other[0]} is not one. Choose among resid_pre, resid_post."
-        )
-    return {site: load_dictionary(workspace, digests[site]) for site in sites_used}
-
-
-def discover(
-    subject: Subject, dictionaries: Mapping[Site, Dictionary], config: CircuitConfig, phase: progress.Phase
-) -> Found:
+def discover(setting: Setting, config: CircuitConfig, phase: progress.Phase) -> Found:
     """Everything but the store."""
     with phase(f"pairs of {config.task}") as report:
-        gathered = gather(subject, config.task, config.pairs, seed=config.seed, batch=config.batch)
+        gathered = setting.gathered(config)
         report(1, 1)
-    problem = Problem.of(subject, dictionaries, gathered.discovery, config.batch)
+    problem = setting.problem(config, gathered.discovery)
     with phase("self-check") as report:
         check = splice.self_check(problem)
         report(1, 1)
@@ -106,10 +83,9 @@ def discover(
     with phase("edges") as report:
         edges = find_edges(problem, effects, ranking, gradients, config, report)
     with phase("faithfulness on held-out pairs") as report:
-        evaluations = evaluate(
-            Problem.of(subject, dictionaries, gathered.heldout, config.batch), effects, config, report
-        )
-    return Found(gathered, problem, check, effects, ranking, verified, calibration, edges, evaluations)
+        evaluations = evaluate(setting.problem(config, gathered.heldout), effects, config, report)
+    totals = verify.site_totals(problem)
+    return Found(gathered, problem, check, effects, totals, ranking, verified, calibration, edges, evaluations)
 
 
 def estimate(problem: Problem, config: CircuitConfig, report: progress.Report) -> tuple[Effects, Mapping[Site, Tensor]]:
@@ -144,17 +120,13 @@ def find_edges(
     config: CircuitConfig,
     report: progress.Report,
 ) -> edge_room.Edges:
-    """Edges between the `edge_nodes` most important nodes, and from those of the last site to the metric."""
+    """Edges between the `edge_nodes` most important nodes, and from them to the metric."""
     joined = ranking[: config.edge_nodes]
     nodes = [effects.nodes[i] for i in joined.tolist()]
-    inner = edge_room.edge_effects(problem, nodes, gradients, report)
+    floor = record.FLOOR * abs(problem.total_effect)
+    inner = edge_room.edge_effects(problem, nodes, gradients, report, floor=floor)
     last = edge_room.to_metric(problem, nodes, effects, joined)
-    metric = torch.full_like(last.target, len(ranking))
-    return edge_room.Edges(
-        torch.cat([inner.source, last.source]),
-        torch.cat([inner.target, metric]),
-        torch.cat([inner.effect, last.effect], dim=1),
-    )
+    return edge_room.joined([inner, replace(last, target=torch.full_like(last.target, len(ranking)))], len(problem))
 
 
 def evaluate(

@@ -1,9 +1,9 @@
 """Node effects, kept per example.
 
 1. A method hands over, per site, the gradient that it averaged ([batch pos d_model]); `from_gradients` turns it into the
-   effect of every latent and of the error node: gradient (in the node's own coordinates) times clean minus counterfactual.
+   effect of every node and of the error: gradient (in the node's own coordinates) times clean minus reference.
    The sign: positive means that the node carries part of the clean answer, since the effect is the part of the metric
-   that would be lost if the node took its counterfactual value.
+   that would be lost if the node took its reference value.
 2. `Effects` is sparse: a row per (example, node) with a non-zero effect. An error node is one scalar per site and
    position, summed over d_model (arXiv 2403.19647, section 3.1).
 3. `mean`, `ranking` and `matrix` aggregate over examples; intervals come from `circuits.intervals`.
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuits.problem import Problem
@@ -30,7 +30,7 @@ class Effects:
     node: Int[Tensor, " entries"]
     effect: Float[Tensor, " entries"]
     nodes: tuple[Node, ...]
-    """The nodes that `node` counts: every node whose value differs between the prompts of some pair."""
+    """The nodes that `node` counts: every node whose value differs from its reference for some pair."""
     examples: int
 
     @property
@@ -62,38 +62,47 @@ def from_gradients(problem: Problem, gradients: Mapping[Site, Float[Tensor, "bat
 
 
 def _site_effects(problem: Problem, site: Site, gradient: Tensor) -> Float[Tensor, "batch pos nodes"]:
-    state, dictionary = problem.states[site], problem.dictionaries[site]
-    latents = (gradient @ dictionary.W_dec.T) * state.latent_change
+    state, one = problem.states[site], problem.mediators[site]
+    latents = one.gathered(one.along(gradient) * state.latent_change)
     error = (gradient * state.error_change).sum(-1, keepdim=True)
     return torch.cat([latents, error], dim=-1)
 
 
 def from_dense(problem: Problem, effects: Mapping[Site, Float[Tensor, "batch pos nodes"]]) -> Effects:
-    """Sparse effects from dense ones, whose last axis is the latents and then the error node.
+    """Sparse effects from dense ones, whose last axis is a site's nodes and then the error.
 
-    Nodes whose value never differs between the prompts are left out: nothing can be said of them.
+    Positions are summed into their places. Nodes whose value never differs from its reference are left out: nothing can be
+    said of them.
     """
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
     nodes: list[Node] = []
     for site in problem.sites:
-        live = _live(problem, site)
+        live = moving(problem, site)
         number = torch.full(live.shape, -1)
         number[live] = torch.arange(len(nodes), len(nodes) + int(live.sum()))
-        nodes += [_node(site, position, latent, live.shape[1] - 1) for position, latent in live.nonzero().tolist()]
-        example, position, latent = effects[site].nonzero(as_tuple=True)
-        columns.append((example, number[position, latent], effects[site][example, position, latent]))
+        one, last = problem.mediators[site], live.shape[1] - 1
+        nodes += [one.node(None if i == last else i, place) for place, i in live.nonzero().tolist()]
+        placed = by_place(problem, effects[site])
+        example, place, latent = placed.nonzero(as_tuple=True)
+        columns.append((example, number[place, latent], placed[example, place, latent]))
     example, node, effect = (torch.cat(parts) for parts in zip(*columns, strict=True))
     known = node >= 0
     return Effects(example[known], node[known], effect[known], tuple(nodes), len(problem))
 
 
-def _live(problem: Problem, site: Site) -> Tensor:
-    """Which (position, node) of a site ever differ between clean and counterfactual."""
-    state = problem.states[site]
-    latents = (state.latent_change != 0).any(0)
-    error = (state.error_change != 0).any(-1).any(0)
-    return torch.cat([latents, error[:, None]], dim=1)
+def by_place(problem: Problem, values: Float[Tensor, "batch pos width"]) -> Float[Tensor, "batch places width"]:
+    """Values at positions, summed over the positions of each place; padding falls away."""
+    inside = problem.place >= 0
+    if len(problem.places) == values.shape[1] and bool(inside.all()):
+        return values
+    total = torch.zeros(len(values), len(problem.places) + 1, values.shape[-1])
+    index = torch.where(inside, problem.place, len(problem.places))[..., None].expand_as(values)
+    return total.scatter_add(1, index, values)[:, :-1]
 
 
-def _node(site: Site, position: int, latent: int, latents: int) -> Node:
-    return Node(site, "error", None, position) if latent == latents else Node(site, "latent", latent, position)
+def moving(problem: Problem, site: Site) -> Bool[Tensor, "places nodes"]:
+    """Which nodes of a site, the error last, ever differ from their reference."""
+    state, one = problem.states[site], problem.mediators[site]
+    latents = one.gathered((state.latent_change != 0).float())
+    error = (state.error_change != 0).any(-1, keepdim=True).float()
+    return (by_place(problem, torch.cat([latents, error], dim=-1)) > 0).any(0)

@@ -1,10 +1,10 @@
 """How much of the behaviour a circuit recovers, on held-out pairs, against random circuits of the same size.
 
-1. Faithfulness F(C) = (m(C) - m(none)) / (m(all) - m(none)): every node outside C at its counterfactual value, those
-   inside recomputed (arXiv 2403.19647, section 3.3). m(none) is the counterfactual prompt's metric, m(all) the clean one's.
+1. Faithfulness F(C) = (m(C) - m(none)) / (m(all) - m(none)): every node outside C at its reference value, those inside
+   recomputed (arXiv 2403.19647, section 3.3). m(none) has every node at reference, m(all) is the clean prompt's metric.
 2. Completeness is the same of the complement: what is left when C is taken out; 0 is ideal.
-3. The control draws circuits with as many nodes at each site, at random from all nodes that ever differ between the
-   prompts: a node that cannot matter would make the control too easy to beat.
+3. The control draws circuits with as many nodes at each site, at random from all nodes that ever differ from
+   their reference: a node that cannot matter would make the control too easy to beat.
 4. Intervals resample held-out pairs; those of the control also the draws.
 """
 
@@ -92,8 +92,8 @@ def recovered(problem: Problem, nodes: Sequence[Node], kind: str = "faithfulness
     masks = masks_of(problem, nodes)
     if kind == "completeness":
         masks = {site: mask.complement() for site, mask in masks.items()}
-    gained = ablated(problem, masks) - problem.patch_metric
-    return torch.stack([gained, problem.clean_metric - problem.patch_metric], dim=1)
+    gained = ablated(problem, masks) - problem.none_metric
+    return torch.stack([gained, problem.clean_metric - problem.none_metric], dim=1)
 
 
 def _point(

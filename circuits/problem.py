@@ -1,34 +1,37 @@
-"""A problem: a model, dictionaries at sites, and aligned prompt pairs.
+"""A problem: a model, mediators at sites, and aligned prompt pairs.
 
-1. `gather` draws pairs of a task, keeps those that the model gets right both ways, and splits them: one half for
-   discovery, the other held out. No prompt is in both.
-2. `Problem` holds the token tensors and what the model does at every spliced site on both prompts of each pair.
-
-The metric of a pair is the logit difference at the last token, `logit(answer) - logit(counter_answer)`: positive on the
-clean prompt, negative on the counterfactual (arXiv 2309.16042 on why logits and not probabilities).
+1. `Problem.of` lines the pairs up (`align`) and puts a mediator at every site.
+2. `states` is what the model does at every site on the clean prompts, and the reference value that each node takes when it
+   is out of the circuit (`references`).
+3. `flow` runs the model from a site on with a value put there: nothing is computed that the change cannot reach. A pass
+   begins between two blocks; a site inside a block gets its value as the block runs on its own clean input.
+4. The metric of a prompt is one number at its last token (`metrics`).
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from data import tasks
+from circuits.align import Aligned, align
+from circuits.mediators import Mediator, mediator
+from circuits.metrics import Aim
+from circuits.references import Seen
+from data import parts
 from data.errors import Mistake
-from data.models import Model, Subject
+from data.models import Edit, Model
 from data.words import Pair, Site
-from training.dictionary import Dictionary
 
 
 @dataclass(frozen=True)
 class SiteState:
-    """What one site does on clean and counterfactual prompts: `x` [batch pos d_model], latents `f`, error `e`."""
+    """One site on the clean prompts and at reference: value `x` [batch pos d_model], coordinates `f`, error `e`."""
 
     x: Tensor
     x_patch: Tensor
@@ -38,8 +41,8 @@ class SiteState:
     e_patch: Tensor
 
     @property
-    def latent_change(self) -> Float[Tensor, "batch pos d_sae"]:
-        """Clean minus counterfactual."""
+    def latent_change(self) -> Float[Tensor, "batch pos coordinates"]:
+        """Clean minus reference."""
         return self.f - self.f_patch
 
     @property
@@ -49,160 +52,209 @@ class SiteState:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Aligned prompt pairs for one model with dictionaries at sites; see the module."""
+    """Aligned prompt pairs for one model with mediators at sites; see the module."""
 
     model: Model
-    dictionaries: Mapping[Site, Dictionary]
-    clean: Int[Tensor, "batch pos"]
-    patch: Int[Tensor, "batch pos"]
+    mediators: Mapping[Site, Mediator]
+    aligned: Aligned
     answers: Int[Tensor, " batch"]
     counter_answers: Int[Tensor, " batch"]
-    roles: tuple[str, ...]
     batch: int = 32
+    metric_name: str = "logit_difference"
+    reference_name: str = "counterfactual"
+    seed: int = 0
+    _memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(
-        cls, model: Model, dictionaries: Mapping[Site, Dictionary], pairs: Sequence[Pair], batch: int = 32
-    ) -> Problem:
-        """The problem of `pairs`, which all have the same roles. Raises `Mistake` when they do not."""
-        roles = {pair.roles for pair in pairs}
-        if len(roles) != 1:
-            raise Mistake(f"A problem needs pairs of one shape; these have {len(roles)} different lists of roles.")
-        return cls(
-            model,
-            dict(sorted(dictionaries.items())),
-            torch.tensor([p.clean for p in pairs]),
-            torch.tensor([p.counterfactual for p in pairs]),
-            torch.tensor([p.answer for p in pairs]),
-            torch.tensor([p.counter_answer for p in pairs]),
-            roles.pop(),
-            batch,
-        )
+        cls, model: Model, mediators: Mapping[Site, Any], pairs: Sequence[Pair], batch: int = 32, *,
+        positions: str = "auto", metric: str = "logit_difference", reference: str = "counterfactual", seed: int = 0,
+    ) -> Problem:  # fmt: skip
+        """The problem of `pairs` with a mediator, or a dictionary, at each site.
+
+        Raises `Mistake` when the pairs' roles differ, the reference or metric needs counterfactuals that they lack, or a
+        dictionary is another model's.
+        """
+        if parts.load("circuits.references", reference).PAIRED and not all(pair.paired for pair in pairs):
+            raise Mistake(
+                f"The reference {reference!r} needs a counterfactual for every prompt; "
+                f"choose another with --reference: zero, mean or resample."
+            )
+        if metric == "logit_difference" and any(pair.answer == pair.counter_answer for pair in pairs):
+            raise Mistake("A logit difference needs two different answers; choose --metric log_probability.")
+        parts.load("circuits.metrics", metric)
+        placed = {
+            site: one if isinstance(one, Mediator) else mediator("latents", model, site, one)
+            for site, one in sorted(mediators.items())
+        }
+        answers, counters = (torch.tensor([getattr(p, name) for p in pairs]) for name in ("answer", "counter_answer"))
+        return cls(model, placed, align(pairs, positions), answers, counters, batch, metric, reference, seed)
 
     def __len__(self) -> int:
-        return len(self.clean)
+        return len(self.aligned.clean)
+
+    @property
+    def clean(self) -> Int[Tensor, "batch pos"]:
+        return self.aligned.clean
 
     @property
     def sites(self) -> tuple[Site, ...]:
-        return tuple(self.dictionaries)
+        return tuple(self.mediators)
 
     @property
-    def positions(self) -> int:
-        return self.clean.shape[1]
+    def place(self) -> Int[Tensor, "batch pos"]:
+        """Which of `places` each position belongs to; -1 for padding."""
+        return self.aligned.place
 
-    def rows(self, start: int, end: int) -> Problem:
-        """The pairs from `start` to `end`."""
-        cut = slice(start, end)
-        return replace(
-            self,
-            clean=self.clean[cut],
-            patch=self.patch[cut],
-            answers=self.answers[cut],
-            counter_answers=self.counter_answers[cut],
-        )
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The role of each place."""
+        return self.aligned.places
 
-    def batches(self) -> Iterator[Problem]:
-        """The same problem in pieces of at most `batch` pairs."""
-        for start in range(0, len(self), self.batch):
-            yield self.rows(start, start + self.batch)
+    def chunks(self) -> Sequence[Tensor]:
+        """The numbers of all pairs, in pieces of at most `batch`."""
+        return torch.arange(len(self)).split(self.batch)
 
-    def metric(self, logits: Float[Tensor, "rows pos vocab"], rows: Tensor | None = None) -> Float[Tensor, " rows"]:
-        """Logit difference at the last token; `rows` says which pair each row of `logits` belongs to."""
-        answers, counters = self.answers, self.counter_answers
-        if rows is not None:
-            answers, counters = answers[rows], counters[rows]
-        last = logits[:, -1].float()
-        return (last.gather(1, answers[:, None]) - last.gather(1, counters[:, None])).squeeze(1)
+    def pieces(self, *columns: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Columns of equal length, in pieces of at most `batch` rows; none when they are empty."""
+        for start in range(0, len(columns[0]), self.batch):
+            yield tuple(column[start : start + self.batch] for column in columns)
 
-    @functools.cached_property
+    def metric(self, logits: Float[Tensor, "rows vocab"], rows: Int[Tensor, " rows"]) -> Float[Tensor, " rows"]:
+        """The metric of the last tokens' logits; `rows` says which pair each row belongs to."""
+        part = parts.load("circuits.metrics", self.metric_name)
+        clean = self.clean_logits[rows] if part.NEEDS_CLEAN else None
+        return part.score(logits.float(), Aim(self.answers[rows], self.counter_answers[rows], clean))
+
+    def flow(
+        self,
+        site: Site,
+        x: Float[Tensor, "rows pos width"],
+        rows: Int[Tensor, " rows"],
+        edits: Mapping[Site, Edit] = {},
+    ) -> Float[Tensor, "rows vocab"]:
+        """The last token's logits of pairs `rows` when the value at `site` is `x` and the rest flows on, `edits` made."""
+        start, here = self.begin(site, x, rows)
+        return self._last(self.clean[rows], self.aligned.last[rows], start, {**here, **edits})
+
+    def begin(self, site: Site, x: Tensor, rows: Tensor) -> tuple[tuple[Site, Tensor], dict[Site, Edit]]:
+        """Where a pass begins that has `x` at `site`, and the edit that it then needs."""
+        if site.residual:
+            return (site, x), {}
+        return (Site(site.layer, "resid_pre"), self.entries[site.layer][rows]), {site: lambda _: x}
+
+    def run(self, rows: Tensor, edits: Mapping[Site, Edit] = {}) -> Float[Tensor, "rows vocab"]:
+        """The last token's logits of the clean prompts of pairs `rows`, from the embedding on."""
+        return self._last(self.clean[rows], self.aligned.last[rows], None, edits)
+
+    def _last(
+        self, tokens: Tensor, last: Tensor, start: tuple[Site, Tensor] | None, edits: Mapping[Site, Edit]
+    ) -> Float[Tensor, "rows vocab"]:
+        keep, which = last.unique(return_inverse=True)
+        logits = self.model.run(tokens, start=start, edits=edits, keep=keep)
+        assert logits is not None
+        return logits[torch.arange(len(tokens)), which]
+
+    @property
     def states(self) -> dict[Site, SiteState]:
-        """Every site on both prompts of every pair."""
-        pieces = [_read(piece) for piece in self.batches()]
-        return {site: _join([piece[site] for piece in pieces]) for site in self.sites}
+        """Every site on every pair."""
+        return self._once("states", lambda: {site: self._state(site) for site in self.sites})
 
-    @functools.cached_property
+    @property
+    def entries(self) -> dict[int, Tensor]:
+        """The clean stream [batch pos d_model] that enters each block with a site inside."""
+        inside = {site.layer for site in self.sites if not site.residual}
+        return {layer: self._values["clean"][Site(layer, "resid_pre")] for layer in inside}
+
+    @property
+    def clean_logits(self) -> Float[Tensor, "batch vocab"]:
+        return self._once("clean_logits", lambda: self._scored(self.clean, self.aligned.last))
+
+    @property
     def clean_metric(self) -> Float[Tensor, " batch"]:
-        return torch.cat([_score(piece, piece.clean) for piece in self.batches()])
+        """The metric of the clean prompts: all nodes in the circuit."""
+        return self._once("clean_metric", lambda: self.metric(self.clean_logits, torch.arange(len(self))))
 
-    @functools.cached_property
+    @property
     def patch_metric(self) -> Float[Tensor, " batch"]:
-        return torch.cat([_score(piece, piece.patch) for piece in self.batches()])
+        """The metric of the counterfactual prompts."""
+        logits = functools.partial(self._scored, self.aligned.patch, self.aligned.patch_last)
+        return self._once("patch_metric", lambda: self.metric(logits(), torch.arange(len(self))))
+
+    @property
+    def none_metric(self) -> Float[Tensor, " batch"]:
+        """The metric with every node at reference: no node in the circuit."""
+        return self._once("none_metric", self._without_any)
 
     @property
     def total_effect(self) -> float:
-        """Mean clean minus mean counterfactual metric: what all nodes of a site carry together."""
-        return float((self.clean_metric - self.patch_metric).mean())
+        """Mean metric with all nodes minus mean metric with none."""
+        return float((self.clean_metric - self.none_metric).mean())
 
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        if name not in self._memo:
+            self._memo[name] = make()
+        return self._memo[name]
 
-@torch.no_grad()
-def _score(problem: Problem, tokens: Tensor) -> Tensor:
-    logits = problem.model.run(tokens, last_only=True)
-    assert logits is not None
-    return problem.metric(logits)
+    @torch.no_grad()
+    def _without_any(self) -> Float[Tensor, " batch"]:
+        scores: list[Tensor] = []
+        for rows in self.chunks():
+            values = {site: self.states[site].x_patch[rows] for site in self.sites}
+            edits: dict[Site, Edit] = {site: functools.partial(_instead, value) for site, value in values.items()}
+            first = self.sites[0]
+            scores.append(self.metric(self.flow(first, values[first], rows, edits), rows))
+        return torch.cat(scores)
 
+    @torch.no_grad()
+    def _scored(self, tokens: Tensor, last: Tensor) -> Float[Tensor, "batch vocab"]:
+        return torch.cat([self._last(tokens[rows], last[rows], None, {}).float() for rows in self.chunks()])
 
-@torch.no_grad()
-def _read(problem: Problem) -> dict[Site, SiteState]:
-    clean, patch = (_values(problem, tokens) for tokens in (problem.clean, problem.patch))
-    return {site: _state(problem.dictionaries[site], clean[site], patch[site]) for site in problem.sites}
+    @property
+    def _values(self) -> dict[str, dict[Site, Tensor]]:
+        """The values of all sites, and of the blocks' inputs needed, on both prompts; the second in the clean order."""
+        return self._once("values", self._read)
 
+    @torch.no_grad()
+    def _read(self) -> dict[str, dict[Site, Tensor]]:
+        wanted = {*self.sites, *(Site(site.layer, "resid_pre") for site in self.sites if not site.residual)}
+        read = {"clean": self.clean, "counterfactual": self.aligned.patch}
+        pieces = {side: [self._values_of(t[rows], wanted) for rows in self.chunks()] for side, t in read.items()}
+        found = {side: {s: torch.cat([p[s] for p in some]) for s in wanted} for side, some in pieces.items()}
+        partner = self.aligned.partner[..., None]
+        found["counterfactual"] = {
+            site: x.gather(1, partner.expand(-1, -1, x.shape[-1])) for site, x in found["counterfactual"].items()
+        }
+        return found
 
-def _values(problem: Problem, tokens: Tensor) -> dict[Site, Tensor]:
-    values: dict[Site, Tensor] = {}
-    edits = {site: functools.partial(values.__setitem__, site) for site in problem.sites}
-    problem.model.run(tokens, edits=edits, stop=max(problem.sites))
-    return values
+    def _values_of(self, tokens: Tensor, wanted: set[Site]) -> dict[Site, Tensor]:
+        values: dict[Site, Tensor] = {}
+        self.model.run(tokens, edits={s: functools.partial(_keep, values, s) for s in wanted}, stop=max(wanted))
+        return values
 
-
-def _state(dictionary: Dictionary, x: Tensor, x_patch: Tensor) -> SiteState:
-    x, x_patch = x.float(), x_patch.float()
-    f, f_patch = dictionary.encode(x), dictionary.encode(x_patch)
-    return SiteState(x, x_patch, f, f_patch, x - dictionary.decode(f), x_patch - dictionary.decode(f_patch))
-
-
-def _join(states: Sequence[SiteState]) -> SiteState:
-    return SiteState(*(torch.cat([getattr(s, name) for s in states]) for name in SiteState.__dataclass_fields__))
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """The pairs of a task: `discovery` and `heldout`, how many were `tried`, and the share `accuracy` right both ways."""
-
-    discovery: tuple[Pair, ...]
-    heldout: tuple[Pair, ...]
-    tried: int
-    accuracy: float
-
-
-def gather(subject: Subject, task: str, wanted: int, *, seed: int, batch: int = 32) -> Gathered:
-    """`wanted` pairs that the model gets right both ways. Raises `Mistake` when it gets too few of them right."""
-    source = tasks.pairs(task, subject.tokenize, prefix=subject.prefix, seed=seed)
-    kept: list[Pair] = []
-    tried = right = 0
-    for chunk in _chunks(source, batch):
-        good = _right(subject, chunk)
-        tried += len(chunk)
-        right += sum(good)
-        kept += [pair for pair, fine in zip(chunk, good, strict=True) if fine]
-        if len(kept) >= wanted or (tried >= 8 * wanted + 64):
-            break
-    if len(kept) < wanted:
-        raise Mistake(
-            f"{subject.name} gets {right} of {tried} pairs of the task {task!r} right "
-            f"({100 * right / max(tried, 1):.0f} %), which leaves fewer than the {wanted} asked for. "
-            f"Ask for fewer with --pairs, or choose a task or model that it can do."
+    @torch.no_grad()
+    def _state(self, site: Site) -> SiteState:
+        x, counter = (self._values[side][site] for side in ("clean", "counterfactual"))
+        one = self.mediators[site]
+        (f, e), (f_other, e_other) = _split(one, x), _split(one, counter)
+        if self.reference_name == "counterfactual":
+            return SiteState(x, counter, f, f_other, e, e_other)
+        refer = parts.load("circuits.references", self.reference_name).reference
+        f_patch, e_patch = (
+            refer(Seen(own, other, self.place, self.aligned.column, self.seed))
+            for own, other in ((f, f_other), (e, e_other))
         )
-    half = wanted // 2
-    return Gathered(tuple(kept[:half]), tuple(kept[half:wanted]), tried, right / tried)
+        return SiteState(x, one.decode(f_patch) + e_patch, f, f_patch, e, e_patch)
 
 
-def _right(subject: Subject, pairs: Sequence[Pair]) -> list[bool]:
-    """Whether the model prefers the right answer on both prompts of each pair."""
-    problem = Problem.of(subject, {}, pairs, batch=len(pairs))
-    return ((problem.clean_metric > 0) & (problem.patch_metric < 0)).tolist()
+def _split(one: Mediator, x: Tensor) -> tuple[Tensor, Tensor]:
+    f = one.encode(x)
+    return f, x - one.decode(f)
 
 
-def _chunks(pairs: Iterable[Pair], size: int) -> Iterator[list[Pair]]:
-    source = iter(pairs)
-    while chunk := list(itertools.islice(source, size)):
-        yield chunk
+def _keep(values: dict[Site, Tensor], site: Site, value: Tensor) -> None:
+    values[site] = value.float()
+
+
+def _instead(value: Tensor, _: Tensor) -> Tensor:
+    return value

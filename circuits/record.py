@@ -16,6 +16,7 @@ import torch
 from circuits import intervals
 from circuits.config import CircuitConfig
 from circuits.effects import Effects
+from circuits.problem import Problem
 from data import parts
 from data.errors import Mistake
 from data.models import Subject
@@ -26,7 +27,6 @@ from data.words import Node, Pair, digest
 if TYPE_CHECKING:
     from circuits.discover import Found
 
-ABLATION = "counterfactual"
 FLOOR = 1e-4
 """Edges whose mean effect is below this share of the total effect are not stored; the summary says what they carry."""
 
@@ -35,7 +35,7 @@ def store(workspace: Workspace, run: Run, subject: Subject, config: CircuitConfi
     """Stores everything found and returns the circuit's id, a digest of what it was found with and of its nodes."""
     nodes = [found.effects.nodes[i] for i in found.ranking.tolist()]
     identity = digest(run.recipe, [str(node) for node in nodes], [f"{e:.6g}" for e in found.effects.mean.tolist()])
-    metric_node = Node(None, "logit", None, found.problem.positions - 1)
+    metric_node = Node(None, "logit", None, len(found.problem.places) - 1)
     names = [str(node) for node in nodes] + [str(metric_node)]
     _write_parts(workspace, identity, names, found)
     with workspace.write() as db:
@@ -60,21 +60,38 @@ def circuit_of(workspace: Workspace, run: str) -> str:
 def _circuit_row(identity: str, run: Run, subject: Subject, config: CircuitConfig, found: Found) -> dict[str, Any]:
     problem = found.problem
     return {
-        "circuit": identity, "run": run.run, "task": config.task, "method": config.method, "ablation": ABLATION,
-        "metric": parts.load("data.tasks", config.task).METRIC, "model": subject.digest,
-        "dictionaries": {str(site): d.digest for site, d in problem.dictionaries.items()}, "pairs": len(problem),
-        "prompt": _prompt(subject, found.gathered.discovery[0]), "selfcheck": asdict(found.check),
+        "circuit": identity, "run": run.run, "task": config.task, "method": config.method,
+        "ablation": config.reference, "metric": _metric(config), "model": subject.digest,
+        "dictionaries": {str(site): one.digest or one.kind for site, one in problem.mediators.items()},
+        "pairs": len(problem), "prompt": _prompt(subject, problem, found.gathered.discovery[0]),
+        "selfcheck": asdict(found.check),
         "calibration": dict(found.calibration), "summary": _summary(config, found),
     }  # fmt: skip
 
 
-def _prompt(subject: Subject, pair: Pair) -> dict[str, Any]:
+def _metric(config: CircuitConfig) -> str:
+    return parts.load("circuits.metrics", config.metric).NAME
+
+
+def _prompt(subject: Subject, problem: Problem, pair: Pair) -> dict[str, Any]:
+    """One example for the axes: what stands at each place of it, and each place's role."""
     answer, counter = subject.spell([pair.answer, pair.counter_answer])
     return {
-        "tokens": subject.spell(pair.clean), "counter_tokens": subject.spell(pair.counterfactual),
-        "roles": list(pair.roles), "text": pair.text, "counter_text": pair.counter_text,
+        "tokens": _at_places(subject, pair.clean, pair.roles, problem.places),
+        "counter_tokens": _at_places(subject, pair.counterfactual, pair.counter_roles, problem.places),
+        "roles": list(problem.places), "text": pair.text, "counter_text": pair.counter_text,
         "answer": answer, "counter_answer": counter,
     }  # fmt: skip
+
+
+def _at_places(subject: Subject, tokens: Sequence[int], roles: Sequence[str], places: Sequence[str]) -> list[str]:
+    """The text at each place: a token where places are positions, a role's tokens together where they are roles."""
+    spelled = subject.spell(tokens)
+    if tuple(roles) == tuple(places):
+        return spelled
+    if places == ("all",):
+        return ["".join(spelled)]
+    return ["".join(t for t, role in zip(spelled, roles, strict=True) if role == place) for place in places]
 
 
 def _summary(config: CircuitConfig, found: Found) -> dict[str, Any]:
@@ -82,17 +99,18 @@ def _summary(config: CircuitConfig, found: Found) -> dict[str, Any]:
     by_site = {str(site): 0.0 for site in found.problem.sites}
     for node, effect in zip(found.effects.nodes, found.effects.mean.tolist(), strict=True):
         by_site[str(node.site)] += effect
-    edge_effect = found.edges.effect.mean(0).abs()
-    kept = edge_effect >= FLOOR * abs(total)
+    whole = {str(site): effect for site, effect in found.site_totals.items()}
+    kept = float(found.edges.effect.mean(0).abs().sum())
     return {
         "total_effect": total,
-        "completeness_gap": {site: (value - total) / total for site, value in by_site.items()},
+        "site_effects": whole,
+        "completeness_gap": {s: (value - whole[s]) / (whole[s] or 1.0) for s, value in by_site.items()},
         "candidates": len(found.effects.nodes),
         "errors_kept": sum(found.effects.nodes[i].kind == "error" for i in found.ranking.tolist()),
         "sign_cancelling": _cancelling(found.effects, found.ranking),
         "edge_nodes": config.edge_nodes,
-        "edges_left_out": int((~kept).sum()),
-        "edge_share_left_out": float(edge_effect[~kept].sum() / edge_effect.sum().clamp_min(1e-30)),
+        "edges_left_out": found.edges.left_out,
+        "edge_share_left_out": found.edges.left_out_effect / max(kept + found.edges.left_out_effect, 1e-30),
     }
 
 
@@ -107,8 +125,8 @@ def _node_rows(identity: str, nodes: Sequence[Node], found: Found) -> Iterator[d
     for rank, (node, (effect, lower, upper)) in enumerate(zip(nodes, estimates, strict=True), 1):
         verified = exact.get(node, [None, None, None])
         assert node.site is not None
-        dictionary = found.problem.dictionaries[node.site].digest
-        yield _node_row(identity, node, found.problem.roles[node.position], rank, (effect, lower, upper), verified) | {
+        dictionary = found.problem.mediators[node.site].digest
+        yield _node_row(identity, node, found.problem.places[node.position], rank, (effect, lower, upper), verified) | {
             "dictionary": dictionary
         }
 
@@ -122,10 +140,10 @@ def _exact(verified: Effects) -> dict[Node, list[float]]:
 
 
 def _metric_row(identity: str, node: Node, subject: Subject, found: Found) -> dict[str, Any]:
-    """The metric as a node of its own: its effect is the total, which the two prompts' runs measure exactly."""
-    change = (found.problem.clean_metric - found.problem.patch_metric)[:, None]
+    """The metric as a node of its own: its effect is the total, measured with all nodes and with none."""
+    change = (found.problem.clean_metric - found.problem.none_metric)[:, None]
     measured = intervals.of_means(change)[:, 0].tolist()
-    row = _node_row(identity, node, found.problem.roles[-1], 0, measured, measured)
+    row = _node_row(identity, node, found.problem.places[-1], 0, measured, measured)
     return row | {"layer": subject.layers, "dictionary": None}
 
 
@@ -143,8 +161,7 @@ def _node_row(
 
 def _edge_rows(identity: str, names: Sequence[str], found: Found) -> Iterator[Mapping[str, Any]]:
     means, lower, upper = intervals.of_means(found.edges.effect)
-    floor = FLOOR * abs(found.problem.total_effect)
-    for edge in (means.abs() >= floor).nonzero()[:, 0].tolist():
+    for edge in range(len(means)):
         yield {
             "circuit": identity,
             "source": names[int(found.edges.source[edge])],
@@ -158,7 +175,8 @@ def _edge_rows(identity: str, names: Sequence[str], found: Found) -> Iterator[Ma
 def _evaluation_rows(identity: str, found: Found) -> Iterator[dict[str, Any]]:
     for point in found.evaluations:
         yield {
-            "circuit": identity, "kind": point.kind, "mask": "nodes", "ablation": ABLATION, "size": point.size,
+            "circuit": identity, "kind": point.kind, "mask": "nodes", "size": point.size,
+            "ablation": found.problem.reference_name,
             "value": point.value.value, "lower": point.value.lower, "upper": point.value.upper,
             "control": point.control.value, "control_lower": point.control.lower, "control_upper": point.control.upper,
         }  # fmt: skip
@@ -174,7 +192,7 @@ def _task_row(run: Run, subject: Subject, config: CircuitConfig, found: Found) -
     ]  # fmt: skip
     return {
         "task": config.task, "model": subject.digest, "pairs": gathered.tried, "accuracy": gathered.accuracy,
-        "metric": parts.load("data.tasks", config.task).METRIC, "prompts": prompts, "run": run.run,
+        "metric": _metric(config), "prompts": prompts, "run": run.run,
     }  # fmt: skip
 
 
@@ -197,7 +215,7 @@ def _write_parts(workspace: Workspace, identity: str, names: Sequence[str], foun
         "text": [p.text for p in found.gathered.discovery],
         "counter_text": [p.counter_text for p in found.gathered.discovery],
         "metric": problem.clean_metric.numpy(),
-        "counter_metric": problem.patch_metric.numpy(),
+        "counter_metric": problem.none_metric.numpy(),
     }
     workspace.write_part(f"{folder}/part-examples.parquet", pa.table(rows))
 

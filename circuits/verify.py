@@ -1,6 +1,6 @@
 """Verification by intervention: the exact effect of chosen nodes, and how well the estimates agree with it.
 
-1. `exact_effects` gives one node at a time its counterfactual value, on every example in which it differs, and lets the
+1. `exact_effects` gives one node at a time its reference value, on every example in which it differs, and lets the
    rest of the bare model react: effect = metric before minus metric after. Examples of many nodes of a site share a
    batch, and a pass begins at the site, so that nothing is computed that the patch cannot change.
 2. `calibrate` compares estimates with exact effects: Pearson correlation with its interval, share of opposite signs, by
@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuits.effects import Effects
@@ -27,60 +27,64 @@ from data.words import Node, Site
 
 @torch.no_grad()
 def exact_effects(problem: Problem, nodes: Sequence[Node], report: Report | None = None) -> Effects:
-    """The exact effect of each of `nodes` on each example, by patching it to its counterfactual value."""
+    """The exact effect of each of `nodes` on each example, by patching it to its reference value at all its positions."""
     jobs = [(site, _jobs(problem, site, nodes)) for site in problem.sites]
     total = sum(len(example) for _, (example, _) in jobs)
     examples, numbers, values = [torch.zeros(0, dtype=torch.long)], [torch.zeros(0, dtype=torch.long)], [torch.zeros(0)]
-    done = 0
     for site, (example, number) in jobs:
         before = _flow_on(problem, site, problem.states[site].x, torch.arange(len(problem)))
-        for rows, which in zip(example.split(problem.batch), number.split(problem.batch), strict=True):
-            x = problem.states[site].x[rows] - _change(problem, site, [nodes[i] for i in which.tolist()], rows)
+        for rows, which in problem.pieces(example, number):
+            x = problem.states[site].x[rows] - change_of(problem, [nodes[i] for i in which.tolist()], rows)
             values.append(before[rows] - _flow_on(problem, site, x, rows))
             examples.append(rows)
             numbers.append(which)
-            done += len(rows)
-            (report or silent)(done, total)
+            (report or silent)(sum(map(len, values)), total)
     return Effects(torch.cat(examples), torch.cat(numbers), torch.cat(values), tuple(nodes), len(problem))
 
 
 def _jobs(problem: Problem, site: Site, nodes: Sequence[Node]) -> tuple[Tensor, Tensor]:
     """Which (example, node number) have something to patch at `site`."""
-    state = problem.states[site]
     pairs = [torch.zeros(0, 2, dtype=torch.long)]
+    everyone = torch.arange(len(problem))
     for number, node in enumerate(nodes):
         if node.site == site:
-            moved = (
-                state.error_change[:, node.position].abs().sum(-1)
-                if node.latent is None
-                else state.latent_change[:, node.position, node.latent]
-            )
+            moved = (change_of(problem, [node] * len(problem), everyone) != 0).any(-1).any(-1)
             rows = moved.nonzero()[:, 0]
             pairs.append(torch.stack([rows, torch.full_like(rows, number)], dim=1))
     joined = torch.cat(pairs)
     return joined[:, 0], joined[:, 1]
 
 
-def _change(problem: Problem, site: Site, nodes: Sequence[Node], rows: Tensor) -> Float[Tensor, "rows pos d_model"]:
-    """What each row's node adds to the stream, clean minus counterfactual, at its position."""
-    state, decoder = problem.states[site], problem.dictionaries[site].W_dec
-    change = torch.zeros(len(rows), problem.positions, problem.model.d_model)
+def change_of(problem: Problem, nodes: Sequence[Node], rows: Int[Tensor, " rows"]) -> Float[Tensor, "rows pos d_model"]:
+    """What each row's node (all of one site) adds to the value there, clean minus reference, at its positions."""
+    site = nodes[0].site
+    assert site is not None
+    state, one = problem.states[site], problem.mediators[site]
+    change = torch.zeros_like(state.x[rows])
     for row, (example, node) in enumerate(zip(rows.tolist(), nodes, strict=True)):
+        at = problem.place[example] == node.position
         if node.latent is None:
-            change[row, node.position] = state.error_change[example, node.position]
+            change[row, at] = state.e[example, at] - state.e_patch[example, at]
         else:
-            change[row, node.position] = state.latent_change[example, node.position, node.latent] * decoder[node.latent]
+            own = slice(node.latent * one.width, (node.latent + 1) * one.width)
+            moved = state.f[example, at, own] - state.f_patch[example, at, own]
+            change[row, at] = moved @ one.W_dec[own]
     return change
 
 
+@torch.no_grad()
+def site_totals(problem: Problem) -> dict[Site, float]:
+    """The mean exact effect of all nodes of each site together."""
+    rows = torch.arange(len(problem))
+    return {
+        site: float((problem.clean_metric - _flow_on(problem, site, problem.states[site].x_patch, rows)).mean())
+        for site in problem.sites
+    }
+
+
 def _flow_on(problem: Problem, site: Site, x: Tensor, rows: Tensor) -> Float[Tensor, " rows"]:
-    """The metric of pairs `rows` when the stream at `site` is `x`."""
-    pieces: list[Tensor] = []
-    for part, which in zip(x.split(problem.batch), rows.split(problem.batch), strict=True):
-        logits = problem.model.run(problem.clean[which], start=(site, part), last_only=True)
-        assert logits is not None
-        pieces.append(problem.metric(logits, which))
-    return torch.cat(pieces)
+    """The metric of pairs `rows` when the value at `site` is `x`."""
+    return torch.cat([problem.metric(problem.flow(site, part, r), r) for part, r in problem.pieces(x, rows)])
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,9 @@ from data.weights import locate, quiet
 from data.words import Site, digest_files
 
 SUPPORTED = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_in", "mlp_out")
+"""The sites as wide as the stream, at which dictionaries are trained."""
+INNER = {"attn_z": "attn.o", "mlp_post": "mlp.out"}
+"""The sites inside a part, and the projection whose input they are."""
 
 Edit = Callable[[Tensor], Tensor | None]
 """Given a site's value [batch, pos, d_model], what to put there instead, or None to leave it."""
@@ -48,6 +51,9 @@ class Model(Protocol):
     d_model: int
     prefix: tuple[int, ...]
 
+    @property
+    def heads(self) -> int: ...
+    def width(self, site: Site) -> int: ...
     def run(
         self,
         tokens: Int[Tensor, "batch pos"],
@@ -55,7 +61,7 @@ class Model(Protocol):
         edits: Mapping[Site, Edit] | None = None,
         start: tuple[Site, Tensor] | None = None,
         stop: Site | None = None,
-        last_only: bool = False,
+        keep: Int[Tensor, " kept"] | None = None,
     ) -> Float[Tensor, "batch kept vocab"] | None: ...
 
 
@@ -80,7 +86,7 @@ class Subject:
     d_model: int
     prefix: tuple[int, ...]
     modules: Mapping[str, str]
-    """Module paths by role: blocks, the final norm, and within a block attn, mlp, ln2."""
+    """Module paths by role: blocks, the final norm, and within a block attn, mlp, ln2, attn.o, mlp.out."""
     _blocks: list[nn.Module] = field(default_factory=list, repr=False)
 
     @classmethod
@@ -118,10 +124,10 @@ class Subject:
         """Each token as readable text (untrusted: escape it wherever it is shown)."""
         return [self.tokenizer.decode([token]) for token in tokens]
 
-    def check(self, site: Site) -> Site:
-        """`site`, if this model has it; raises `Mistake` otherwise."""
-        if site.kind not in SUPPORTED:
-            raise unknown("readable site", site.kind, SUPPORTED)
+    def check(self, site: Site, kinds: Sequence[str] = SUPPORTED) -> Site:
+        """`site`, if this model has it and it is one of `kinds`; raises `Mistake` otherwise."""
+        if site.kind not in kinds:
+            raise unknown("readable site", site.kind, kinds)
         if site.layer >= self.layers:
             raise Mistake(f"{self.name} has {self.layers} blocks (0 to {self.layers - 1}); there is no site {site}.")
         return site
@@ -133,9 +139,9 @@ class Subject:
         edits: Mapping[Site, Edit] | None = None,
         start: tuple[Site, Tensor] | None = None,
         stop: Site | None = None,
-        last_only: bool = False,
+        keep: Int[Tensor, " kept"] | None = None,
     ) -> Float[Tensor, "batch kept vocab"] | None:
-        """Logits at every position (or only the last), or None when `stop` ended the pass.
+        """Logits at every position (or only those to `keep`), or None when `stop` ended the pass.
 
         With `start = (site, value)` (residual, between blocks), blocks above it are skipped and `value` flows on.
         Positions past a text's end are to its right and change nothing before them: attention is causal.
@@ -147,9 +153,9 @@ class Subject:
                 stack.enter_context(self._hook(site, edit))
             if stop:
                 stack.enter_context(self._hook(stop, _raise_stop))
-            keep = {"logits_to_keep": 1} if last_only else {}
+            kept = {} if keep is None else {"logits_to_keep": keep.to(self.device)}
             try:
-                return self.model(input_ids=tokens.to(self.device), use_cache=False, **keep).logits
+                return self.model(input_ids=tokens.to(self.device), use_cache=False, **kept).logits
             except _Stop:
                 return None
 
@@ -180,6 +186,18 @@ class Subject:
         self.__dict__.pop("_crew", None)
         self.model.to("meta")
 
+    def width(self, site: Site) -> int:
+        """How many coordinates the value at `site` has: the stream's, or what its projection takes."""
+        if self.check(site, (*SUPPORTED, *INNER)).kind not in INNER:
+            return self.d_model
+        weight = self._part(self._blocks[site.layer], INNER[site.kind]).get_parameter("weight")
+        return weight.numel() // self.d_model
+
+    @property
+    def heads(self) -> int:
+        """Query heads of a block's attention."""
+        return self.model.config.get_text_config().num_attention_heads
+
     def unembed(self, value: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows vocab"]:
         """What `value` would say if it were the last residual stream: final norm, then unembedding."""
         norm = self.model.get_submodule(self.modules["norm"]) if "norm" in self.modules else nn.Identity()
@@ -188,11 +206,10 @@ class Subject:
 
     @contextlib.contextmanager
     def _hook(self, site: Site, edit: Edit) -> Iterator[None]:
-        block = self._blocks[self.check(site).layer]
-        if site.kind in ("resid_pre", "resid_mid", "mlp_in"):
-            inner = {"resid_pre": block}.get(site.kind) or self._part(
-                block, "ln2" if site.kind == "resid_mid" else "mlp"
-            )
+        block = self._blocks[self.check(site, (*SUPPORTED, *INNER)).layer]
+        entered = {"resid_mid": "ln2", "mlp_in": "mlp"} | INNER
+        if site.kind == "resid_pre" or site.kind in entered:
+            inner = block if site.kind == "resid_pre" else self._part(block, entered[site.kind])
             handle = inner.register_forward_pre_hook(functools.partial(_edit_input, edit), with_kwargs=True)
         else:
             part = block if site.kind == "resid_post" else self._part(block, site.kind.removesuffix("_out"))
@@ -210,7 +227,7 @@ class Subject:
     @contextlib.contextmanager
     def _skip(self, site: Site, value: Tensor) -> Iterator[None]:
         """Blocks above `site` hand their input on, and `value` is put in its place."""
-        if site.kind not in ("resid_pre", "resid_post"):
+        if not site.residual:
             raise Mistake(f"A pass can begin at a resid_pre or resid_post site, not at {site}.")
         skipped = self._blocks[: site.layer + (site.kind == "resid_post")]
         identity = _pass_tuple if skipped and self._returns_tuple else _pass
@@ -234,8 +251,8 @@ class Subject:
 
 
 def _contiguous(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The last token's states alone are a strided view, for which torch multiplies with a copy of the unembedding per
-    row: four fifths of a short pass. A contiguous copy of them is multiplied once."""
+    """Where the kept states are a slice they are a strided view, for which torch multiplies with a copy of the unembedding
+    per row: four fifths of a short pass. A contiguous copy of them is multiplied once."""
     return (args[0].contiguous(), *args[1:])
 
 
@@ -344,6 +361,10 @@ def _module_paths(folder: Path, model: Any) -> dict[str, str]:
     mapping = bare.adapter.component_mapping or {}
     blocks = mapping["blocks"]
     inner = {role: part.name for role, part in blocks.submodules.items() if role in ("attn", "mlp", "ln2")}
+    for place in INNER.values():
+        part, _, last = place.partition(".")
+        if part in inner and (projection := (blocks.submodules[part].submodules or {}).get(last)):
+            inner[place] = f"{inner[part]}.{projection.name}"
     outer = {"blocks": blocks.name, "norm": getattr(mapping.get("ln_final"), "name", None)}
     return {role: name for role, name in (outer | inner).items() if name}
 

@@ -9,17 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
 from data.errors import Mistake, unknown
 
-SITE_KINDS = ("resid_pre", "attn_z", "attn_out", "resid_mid", "mlp_in", "mlp_out", "resid_post")
+SITE_KINDS = ("resid_pre", "attn_z", "attn_out", "resid_mid", "mlp_in", "mlp_post", "mlp_out", "resid_post")
 """The kinds of site of a block, in the order in which a forward pass meets them."""
-_HOOKS = {"attn_z": "attn.hook_z", "mlp_in": "mlp.hook_in"}
-NODE_KINDS = ("latent", "error", "token", "logit", "head", "neuron")
+_HOOKS = {"attn_z": "attn.hook_z", "mlp_in": "mlp.hook_in", "mlp_post": "mlp.hook_post"}
+NODE_KINDS = ("latent", "error", "token", "logit", "head", "neuron", "site")
 
 
 def digest(*content: Any, length: int = 16) -> str:
@@ -65,6 +65,11 @@ class Site:
 
     def __lt__(self, other: Site) -> bool:
         return self.depth < other.depth
+
+    @property
+    def residual(self) -> bool:
+        """Whether it is the stream between two blocks, where a pass may begin."""
+        return self.kind in ("resid_pre", "resid_post")
 
     @property
     def depth(self) -> tuple[int, int]:
@@ -118,9 +123,11 @@ class Feature:
 
 @dataclass(frozen=True)
 class Node:
-    """A place in a circuit: a latent or the dictionary's error at a site and token position, or the metric's logits.
+    """A place in a circuit: a latent or the dictionary's error, a neuron, a head or all of a site; or the metric's logits.
 
-    Written `resid_post:10/latent:7@4`, `resid_post:10/error@4`, `logit@6`; the position is part of the id.
+    Written `resid_post:10/latent:7@4`, `resid_post:10/error@4`, `attn_z:3/head:2@5`, `logit@6`. The position is part of
+    the id: it counts the places of a problem, which are token positions or, where prompts differ in length, roles.
+    `latent` counts the nodes of that kind at the site; an error and the logits have none.
     """
 
     site: Site | None
@@ -160,9 +167,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Pair:
-    """A clean prompt and its counterfactual: same length in tokens, differing only in what the task varies.
+    """A clean prompt and its counterfactual, which differ only in what the task varies.
 
-    `answer` is the token that should follow `clean`, `counter_answer` the one that should follow `counterfactual`.
+    `answer` is the token that should follow `clean`, `counter_answer` the one that should follow `counterfactual`. A
+    prompt without a counterfactual has an empty one, and its answer twice.
     """
 
     clean: tuple[int, ...]
@@ -170,13 +178,37 @@ class Pair:
     answer: int
     counter_answer: int
     roles: tuple[str, ...]
-    """A name for each position, such as `subject`, equal in all pairs of a task; `prefix` for the model's own."""
+    """The role of each token, such as `subject`, in an order that all pairs share; `prefix` for the model's own."""
     text: str
     counter_text: str
+    counter_roles: tuple[str, ...] = ()
+    """The roles of the counterfactual's tokens, where they are not the same: a subject of two tokens instead of one."""
 
     def __post_init__(self) -> None:
-        if not len(self.clean) == len(self.counterfactual) == len(self.roles):
+        if not self.counter_roles and self.counterfactual:
+            object.__setattr__(self, "counter_roles", self.roles)
+        for text, tokens, roles in (
+            (self.text, self.clean, self.roles),
+            (self.counter_text, self.counterfactual, self.counter_roles),
+        ):
+            if len(tokens) != len(roles):
+                raise Mistake(
+                    f"The prompt {text!r} has {len(tokens)} tokens for {len(roles)} roles. The prompts of a pair need a "
+                    f"role for every token, or as many tokens each."
+                )
+        if self.counterfactual and order_of(self.roles) != order_of(self.counter_roles):
             raise Mistake(
-                f"The prompts {self.text!r} and {self.counter_text!r} have {len(self.clean)} and "
-                f"{len(self.counterfactual)} tokens for {len(self.roles)} roles; a pair needs prompts of equal length."
+                f"The prompts {self.text!r} and {self.counter_text!r} have different roles, "
+                f"{', '.join(order_of(self.roles))} and {', '.join(order_of(self.counter_roles))}; "
+                f"a pair needs the same roles in the same order."
             )
+
+    @property
+    def paired(self) -> bool:
+        """Whether it has a counterfactual."""
+        return bool(self.counterfactual)
+
+
+def order_of(roles: Sequence[str]) -> tuple[str, ...]:
+    """Each role once, in order of appearance."""
+    return tuple(dict.fromkeys(roles))

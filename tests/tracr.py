@@ -52,6 +52,9 @@ class TracrModel:
             return weight @ self.rotation
         return self.rotation.T @ weight if name.endswith("/w") else weight
 
+    def width(self, site: Site) -> int:
+        return self.d_model
+
     def run(
         self,
         tokens: Tensor,
@@ -59,15 +62,16 @@ class TracrModel:
         edits: Mapping[Site, Edit] | None = None,
         start: tuple[Site, Tensor] | None = None,
         stop: Site | None = None,
-        last_only: bool = False,
+        keep: Tensor | None = None,
     ) -> Tensor | None:
         with contextlib.suppress(_Stop):
             x = self.w["token_embed/embeddings"][tokens] + self.w["pos_embed/embeddings"][: tokens.shape[1]]
             for layer in range(self.layers):
                 x = self._at(Site(layer, "resid_pre"), x, edits, start, stop)
-                x = x + self._attention(layer, x)
-                x = self._at(Site(layer), x + self._mlp(layer, x), edits, start, stop)
-            return self._read_out(x)[:, -1:] if last_only else self._read_out(x)
+                x = x + self._at(Site(layer, "attn_out"), self._attention(layer, x), edits, start, stop)
+                x = x + self._at(Site(layer, "mlp_out"), self._mlp(layer, x), edits, start, stop)
+                x = self._at(Site(layer), x, edits, start, stop)
+            return self._read_out(x if keep is None else x[:, keep])
         return None
 
     @staticmethod

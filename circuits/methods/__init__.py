@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import ModuleType
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from circuits.effects import Effects, from_gradients
@@ -35,16 +36,16 @@ def averaged_gradients(
     return part.gradients(problem, steps, report or silent)
 
 
-def gradient_at(problem: Problem, site: Site, x: Tensor) -> Tensor:
-    """Gradient of the metric at `site` when the stream there is `x` [batch pos d_model] and the rest flows on bare.
+def gradient_at(
+    problem: Problem, site: Site, x: Float[Tensor, "rows pos d_model"], rows: Int[Tensor, " rows"]
+) -> Float[Tensor, "rows pos d_model"]:
+    """Gradient of the metric at `site` when the value there is `x` and the rest flows on bare.
 
     With pass-through gradients the spliced model has this same gradient in every node's coordinates, whatever
-    dictionaries sit further on, so it is the bare model that runs, and only from this site on.
+    mediators sit further on, so it is the bare model that runs, and only from this site on.
     """
     leaf = x.detach().requires_grad_()
-    logits = problem.model.run(problem.clean, start=(site, leaf), last_only=True)
-    assert logits is not None
-    (gradient,) = torch.autograd.grad(problem.metric(logits).sum(), leaf)
+    (gradient,) = torch.autograd.grad(problem.metric(problem.flow(site, leaf, rows), rows).sum(), leaf)
     return gradient
 
 

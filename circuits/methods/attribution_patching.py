@@ -22,7 +22,7 @@ def gradients(problem: Problem, steps: int, report: Report) -> Mapping[Site, Ten
     """The gradient at each site on the clean prompts; `steps` is not used."""
     found: dict[Site, Tensor] = {}
     for number, site in enumerate(problem.sites):
-        x = problem.states[site].x.split(problem.batch)
-        found[site] = torch.cat([gradient_at(p, site, v) for p, v in zip(problem.batches(), x, strict=True)])
+        x = problem.states[site].x
+        found[site] = torch.cat([gradient_at(problem, site, x[rows], rows) for rows in problem.chunks()])
         report(number + 1, len(problem.sites))
     return found

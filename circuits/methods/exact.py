@@ -17,5 +17,5 @@ COST = "one forward pass per node and example in which the node differs, from it
 
 def effects(problem: Problem, steps: int, report: Report) -> Effects:  # noqa: ARG001
     """The exact effect of every node that ever differs; `steps` is not used."""
-    candidates = from_gradients(problem, {s: torch.ones_like(problem.states[s].x) for s in problem.sites})
+    candidates = from_gradients(problem, {s: torch.zeros_like(problem.states[s].x) for s in problem.sites})
     return verify.exact_effects(problem, candidates.nodes, report)

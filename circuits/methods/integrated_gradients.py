@@ -1,10 +1,10 @@
 """Integrated gradients, one site at a time with all others live (arXiv 2403.19647, equation 4; arXiv 1703.01365).
 
-1. For step k of N, every node of a site stands at alpha = (k + 1/2) / N of the way from counterfactual to clean: the
+1. For step k of N, every node of a site stands at alpha = (k + 1/2) / N of the way from reference to clean: the
    midpoint rule, of second order (the paper's and its code's end-point rules are mirror images of each other).
 2. Decoding is affine, so interpolating all latents and the error together is interpolating the stream itself:
    x = alpha x_clean + (1 - alpha) x_patch.
-3. The gradient there, averaged over steps, times clean minus counterfactual, is each node's effect. Over a site they add
+3. The gradient there, averaged over steps, times clean minus reference, is each node's effect. Over a site they add
    up to the total effect, up to the rule's error: the completeness gap, which the run stores.
 """
 
@@ -27,20 +27,15 @@ def gradients(problem: Problem, steps: int, report: Report) -> Mapping[Site, Ten
     """The gradient at each site [batch pos d_model], averaged over `steps` midpoints."""
     found: dict[Site, Tensor] = {}
     for number, site in enumerate(problem.sites):
-        found[site] = torch.cat([_average(problem, site, start, steps) for start in _starts(problem)])
+        found[site] = torch.cat([_average(problem, site, rows, steps) for rows in problem.chunks()])
         report(number + 1, len(problem.sites))
     return found
 
 
-def _starts(problem: Problem) -> range:
-    return range(0, len(problem), problem.batch)
-
-
-def _average(problem: Problem, site: Site, start: int, steps: int) -> Tensor:
-    piece = problem.rows(start, start + problem.batch)
-    state, rows = problem.states[site], slice(start, start + problem.batch)
+def _average(problem: Problem, site: Site, rows: Tensor, steps: int) -> Tensor:
+    state = problem.states[site]
     total = torch.zeros_like(state.x[rows])
     for step in range(steps):
         alpha = (step + 0.5) / steps
-        total += gradient_at(piece, site, alpha * state.x[rows] + (1 - alpha) * state.x_patch[rows])
+        total += gradient_at(problem, site, alpha * state.x[rows] + (1 - alpha) * state.x_patch[rows], rows)
     return total / steps

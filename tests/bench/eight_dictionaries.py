@@ -41,6 +41,8 @@ def table(
     ours = seconds(together["lacewing"])
     for names, found in ((TOGETHER, together), (ALONE, alone)):
         for side, name in names.items():
+            if side not in found:
+                continue
             runs = found[side]
             taken = max(run.peak - run.before for run in runs) / 1e6
             explained = [one.explained_variance for run in runs for one in ground.qualities(side, run)]

@@ -23,10 +23,11 @@ def prepare(setting: Setting) -> Mapping[str, Callable[[], object]]:
     drawn = tasks.pairs("agreement", subject.tokenize, prefix=subject.prefix, seed=0)
     pairs = list(itertools.islice(drawn, setting.of(16, 2)))
     problem = Problem.of(subject, {}, pairs)
+    rows = torch.arange(len(problem))
     values = subject.read(problem.clean, SITES)
 
     def ours() -> list[Tensor]:
-        return [gradient_at(problem, site, values[site]) for site in SITES]
+        return [gradient_at(problem, site, values[site], rows) for site in SITES]
 
     def whole() -> list[Tensor]:
         return [_whole(problem, site, values[site]) for site in SITES]
@@ -36,9 +37,9 @@ def prepare(setting: Setting) -> Mapping[str, Callable[[], object]]:
 
 def _whole(problem: Problem, site: Site, x: Tensor) -> Tensor:
     leaf = x.detach().requires_grad_()
-    logits = problem.model.run(problem.clean, edits={site: lambda _: leaf}, last_only=True)
-    assert logits is not None
-    return torch.autograd.grad(problem.metric(logits).sum(), leaf)[0]
+    rows = torch.arange(len(problem))
+    logits = problem.run(rows, {site: lambda _: leaf})
+    return torch.autograd.grad(problem.metric(logits, rows).sum(), leaf)[0]
 
 
 def same(results: Mapping[str, object]) -> None:

@@ -11,7 +11,7 @@ from tracr import Basis
 from circuits.problem import Problem
 from data import tasks
 from data.models import Subject
-from data.words import Site
+from data.words import Pair, Site
 from training.dictionary import Dictionary
 
 
@@ -30,8 +30,18 @@ def dictionary(site: Site, width: int, model: str, latents: int = 96) -> Diction
 
 
 @pytest.fixture(scope="session")
-def problem(subject: Subject) -> Problem:
-    """Twelve pairs of the agreement task at both residual sites of the tiny model."""
-    pairs = list(itertools.islice(tasks.pairs("agreement", subject.tokenize, prefix=subject.prefix, seed=0), 12))
-    dictionaries = {s: dictionary(s, subject.d_model, subject.digest) for s in (Site(0), Site(1))}
+def pairs(subject: Subject) -> list[Pair]:
+    """Twelve pairs of the agreement task."""
+    return list(itertools.islice(tasks.pairs("agreement", subject.tokenize, prefix=subject.prefix, seed=0), 12))
+
+
+@pytest.fixture(scope="session")
+def dictionaries(subject: Subject) -> dict[Site, Dictionary]:
+    """One at both residual sites of the tiny model."""
+    return {s: dictionary(s, subject.d_model, subject.digest) for s in (Site(0), Site(1))}
+
+
+@pytest.fixture(scope="session")
+def problem(subject: Subject, pairs: list[Pair], dictionaries: dict[Site, Dictionary]) -> Problem:
+    """The pairs at both sites."""
     return Problem.of(subject, dictionaries, pairs, batch=5)

@@ -45,7 +45,7 @@ def _slow(problem: Problem, gradients: dict[Site, torch.Tensor], up: Node, down:
     """(dm/dd) (dd/du) (u_clean - u_patch) on one pair, with nodes as leaves of an ordinary graph."""
     assert up.site is not None
     assert down.site is not None
-    state, upper, lower = problem.states[up.site], problem.dictionaries[up.site], problem.dictionaries[down.site]
+    state, upper, lower = problem.states[up.site], problem.mediators[up.site], problem.mediators[down.site]
     f, e = state.f[row : row + 1].clone().requires_grad_(), state.e[row : row + 1].clone().requires_grad_()
     reached: list[torch.Tensor] = []
     problem.model.run(
@@ -72,7 +72,7 @@ def test_edges_out_of_a_node_add_up_to_its_effect(problem: Problem) -> None:
     effects = from_gradients(problem, clean)
     latent = next(node for node in effects.nodes if node.site == Site(0) and node.latent is not None)
     upstream = [latent, Node(Site(0), "error", None, 2), Node(Site(0), "error", None, 5)]
-    latents = range(problem.dictionaries[Site(1)].latents)
+    latents = range(problem.mediators[Site(1)].count)
     downstream = [Node(Site(1), "latent", i, p) for i in latents for p in range(6)]
     downstream += [Node(Site(1), "error", None, p) for p in range(6)]
     found = edges.edge_effects(problem, upstream + downstream, clean)

@@ -13,7 +13,7 @@ from circuits.effects import Effects
 from circuits.problem import Problem
 from data import parts
 from data.errors import Mistake
-from data.words import Node, Site
+from data.words import Node, Pair, Site
 
 METHODS = parts.names("circuits.methods")
 
@@ -48,7 +48,7 @@ def test_an_unknown_method(problem: Problem) -> None:
 @pytest.mark.parametrize("method", METHODS)
 def test_the_last_site_of_a_linear_read_out_is_exact(problem: Problem, method: str) -> None:
     """With everything after the last site linear, every method gives the exact effect, to rounding."""
-    linear = dataclasses.replace(problem, model=Linear(problem), dictionaries={Site(1): problem.dictionaries[Site(1)]})
+    linear = dataclasses.replace(problem, model=Linear(problem), mediators={Site(1): problem.mediators[Site(1)]})
     exact = by_node(methods.estimate(linear, "exact", 1))
     for node, effect in by_node(methods.estimate(linear, method, 1)).items():
         assert effect == pytest.approx(exact[node], abs=1e-5)
@@ -70,8 +70,12 @@ class Linear:
     layers: int
     d_model: int
     prefix: tuple[int, ...]
+    heads = 0
 
-    def run(self, tokens, *, edits=None, start=None, stop=None, last_only=False):
+    def width(self, site):
+        return self.d_model
+
+    def run(self, tokens, *, edits=None, start=None, stop=None, keep=None):
         if start is not None:
             return start[1][:, -1:] @ self.weight
         value: dict[str, torch.Tensor] = {}
@@ -96,32 +100,27 @@ def test_effects_of_a_site_add_up_to_the_total(problem: Problem) -> None:
 
 
 def test_exact_effects_against_patching_by_hand(problem: Problem) -> None:
-    state, dictionary = problem.states[Site(0)], problem.dictionaries[Site(0)]
+    state, dictionary = problem.states[Site(0)], problem.mediators[Site(0)]
     position = 2
     latent = int((state.latent_change[:, position].abs().sum(0)).argmax())
     nodes = [Node(Site(0), "latent", latent, position), Node(Site(0), "error", None, 5)]
     found = verify.exact_effects(problem, nodes).matrix(torch.arange(2))
     for row in range(len(problem)):
-        piece = problem.rows(row, row + 1)
         latent_patch, error_patch = state.x[row : row + 1].clone(), state.x[row : row + 1].clone()
         latent_patch[0, position] += state.f_patch[row, position, latent] * dictionary.W_dec[latent]
         latent_patch[0, position] -= state.f[row, position, latent] * dictionary.W_dec[latent]
         error_patch[0, 5] += state.e_patch[row, 5] - state.e[row, 5]
         for column, x in enumerate((latent_patch, error_patch)):
             with torch.no_grad():
-                logits = piece.model.run(piece.clean, edits={Site(0): lambda _, x=x: x}, last_only=True)
-            assert logits is not None
-            effect = float(piece.clean_metric - piece.metric(logits))
+                logits = problem.run(torch.tensor([row]), {Site(0): lambda _, x=x: x})
+            effect = float(problem.clean_metric[row] - problem.metric(logits, torch.tensor([row])))
             assert float(found[row, column]) == pytest.approx(effect, abs=2e-5)
 
 
-def test_neither_batches_nor_order_matter(problem: Problem) -> None:
+def test_neither_batches_nor_order_matter(problem: Problem, pairs: list[Pair]) -> None:
     reference = by_node(methods.estimate(problem, "integrated_gradients", 3))
     other = by_node(methods.estimate(dataclasses.replace(problem, batch=64), "integrated_gradients", 3))
-    turned = dataclasses.replace(
-        problem,
-        **{n: getattr(problem, n).flip(0) for n in ("clean", "patch", "answers", "counter_answers")},
-    )
+    turned = Problem.of(problem.model, problem.mediators, pairs[::-1], batch=5)
     backwards = by_node(methods.estimate(turned, "integrated_gradients", 3))
     assert reference.keys() == other.keys() == backwards.keys()
     for node, effect in reference.items():

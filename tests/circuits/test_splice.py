@@ -28,11 +28,11 @@ def test_upstream_gradients_need_the_pass_through(problem: Problem, monkeypatch:
     """An error term under no_grad and no pass-through (what sae-lens does) is caught by the self-check."""
 
     def without(self: Splice, site: Site, x: torch.Tensor) -> torch.Tensor:
-        f = self.dictionaries[site].encode(x)
+        f = self.mediators[site].encode(x)
         f.retain_grad()
-        e = (x - self.dictionaries[site].decode(f)).detach().requires_grad_()
+        e = (x - self.mediators[site].decode(f)).detach().requires_grad_()
         self.leaves[site] = splice.Leaves(f, e)
-        return self.dictionaries[site].decode(f) + e
+        return self.mediators[site].decode(f) + e
 
     def begin(self: Splice, site: Site, x: torch.Tensor) -> torch.Tensor:
         return without(self, site, x if x.requires_grad else x.detach().requires_grad_())
@@ -43,8 +43,9 @@ def test_upstream_gradients_need_the_pass_through(problem: Problem, monkeypatch:
 
 
 def test_frozen_parts_stay_frozen(problem: Problem) -> None:
-    edits = Splice(problem.dictionaries).edits
-    problem.metric(problem.model.run(problem.clean, edits=edits, last_only=True)).sum().backward()  # pyright: ignore
+    edits = Splice(problem.mediators).edits
+    rows = torch.arange(len(problem))
+    problem.metric(problem.run(rows, edits), rows).sum().backward()
     assert all(p.grad is None for p in problem.model.model.parameters())  # pyright: ignore
 
 
@@ -65,25 +66,23 @@ def test_a_mask_ablates_exactly_its_complement(problem: Problem) -> None:
 
 
 def _by_hand(problem: Problem, masks: dict[Site, splice.Mask], row: int) -> torch.Tensor:
-    piece = problem.rows(row, row + 1)
-    states = piece.states
+    states = problem.states
 
     def edit(site: Site, x: torch.Tensor) -> torch.Tensor:
-        state, dictionary = states[site], problem.dictionaries[site]
+        state, dictionary = states[site], problem.mediators[site]
         f = dictionary.encode(x)
         e = x - dictionary.decode(f)
         for position in range(x.shape[1]):
-            for latent in range(dictionary.latents):
+            for latent in range(dictionary.count):
                 if not masks[site].latents[position, latent]:
-                    f[0, position, latent] = state.f_patch[0, position, latent]
+                    f[0, position, latent] = state.f_patch[row, position, latent]
             if not masks[site].errors[position]:
-                e[0, position] = state.e_patch[0, position]
+                e[0, position] = state.e_patch[row, position]
         return dictionary.decode(f) + e
 
     with torch.no_grad():
-        logits = piece.model.run(piece.clean, edits={s: functools.partial(edit, s) for s in masks}, last_only=True)
-    assert logits is not None
-    return piece.metric(logits)
+        logits = problem.run(torch.tensor([row]), {s: functools.partial(edit, s) for s in masks})
+    return problem.metric(logits, torch.tensor([row]))
 
 
 def test_the_result_does_not_depend_on_the_batch(problem: Problem) -> None:

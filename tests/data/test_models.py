@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from data import weights
 from data.config import DEFAULT_MODEL
 from data.errors import Mistake
-from data.models import SUPPORTED, Subject
+from data.models import INNER, SUPPORTED, Subject
 from data.weights import _packaged_gguf, locate
 from data.words import Site
 
@@ -34,7 +34,7 @@ def test_logits_agree_with_transformer_lens(subject: Subject, tokens: torch.Tens
     logits = subject.run(tokens)
     assert logits is not None
     torch.testing.assert_close(logits, subject.bridge(tokens, prepend_bos=False))
-    torch.testing.assert_close(subject.run(tokens, last_only=True), logits[:, -1:])
+    torch.testing.assert_close(subject.run(tokens, keep=torch.tensor([-1])), logits[:, -1:])
 
 
 @pytest.mark.parametrize("site", [Site(0), Site(1), Site(0, "resid_pre"), Site(1, "resid_pre")])
@@ -87,6 +87,24 @@ def test_another_architecture(subject: Subject, tmp_path: Path, tokens: torch.Te
     torch.testing.assert_close(other.run(tokens, start=(Site(1), values[Site(1)])), other.run(tokens))
 
 
+@pytest.mark.parametrize("kind", INNER)
+def test_sites_inside_a_part_are_the_input_of_its_projection(subject: Subject, kind: str) -> None:
+    """What is put there reaches the logits through the projection; without an edit nothing changes."""
+    tokens, site = torch.tensor([[0, 5, 9]]), Site(1, kind)
+    seen: dict[str, torch.Tensor] = {}
+    with torch.no_grad():
+        plain = subject.run(tokens, edits={site: lambda x: seen.update(x=x)})
+        out = subject.read(tokens, [Site(1, {"attn_z": "attn_out", "mlp_post": "mlp_out"}[kind])])
+        _, cache = subject.bridge.run_with_cache(tokens, prepend_bos=False, names_filter=[site.hook])
+        changed = subject.run(tokens, edits={site: lambda x: 2 * x})
+    assert plain is not None
+    assert seen["x"].shape == (1, 3, subject.width(site))
+    projection = subject.model.get_submodule("model.layers.1." + subject.modules[INNER[kind]])
+    torch.testing.assert_close(projection(seen["x"]), next(iter(out.values())))
+    torch.testing.assert_close(seen["x"], cache[site.hook].reshape(seen["x"].shape))  # heads side by side
+    assert not torch.allclose(plain, changed)
+
+
 def test_wrong_sites(subject: Subject) -> None:
     with pytest.raises(Mistake, match=r"has 2 blocks \(0 to 1\); there is no site resid_post:7"):
         subject.check(Site(7))
@@ -131,7 +149,7 @@ def test_the_packaged_model(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = Subject.open()
     assert (subject.layers, subject.d_model, subject.prefix) == (30, 576, (0,))
     tokens = torch.tensor([[*subject.prefix, *subject.tokenize("The capital of France is")]])
-    logits = subject.run(tokens, last_only=True)
+    logits = subject.run(tokens, keep=torch.tensor([-1]))
     assert logits is not None
     assert subject.spell([int(logits[0, -1].argmax())]) == [" Paris"]
     sites = [Site(15), Site(20, "attn_out"), Site(25)]

@@ -58,9 +58,16 @@ def test_lists_of_sites() -> None:
         parse_sites("resid_post:five")
 
 
-def test_a_pair_has_prompts_of_one_length() -> None:
-    with pytest.raises(Mistake, match="a pair needs prompts of equal length"):
+def test_a_pair_of_unequal_length_needs_roles() -> None:
+    with pytest.raises(Mistake, match="The prompt 'y' has 3 tokens for 2 roles"):
         Pair((1, 2), (1, 2, 3), 0, 1, ("a", "b"), "x", "y")
+    with pytest.raises(
+        Mistake, match="have different roles, a, b and b, a; a pair needs the same roles in the same order"
+    ):
+        Pair((1, 2), (1, 2), 0, 1, ("a", "b"), "x", "y", ("b", "a"))
+    longer = Pair((1, 2), (1, 2, 3), 0, 1, ("a", "b"), "x", "y", ("a", "b", "b"))
+    assert longer.paired
+    assert not Pair((1, 2), (), 0, 0, ("a", "b"), "x", "").paired
 
 
 def test_digests_are_equal_in_every_process() -> None:
