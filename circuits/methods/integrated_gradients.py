@@ -4,7 +4,8 @@
    midpoint rule, of second order (the paper's and its code's end-point rules are mirror images of each other).
 2. Decoding is affine, so interpolating all latents and the error together is interpolating the stream itself:
    x = alpha x_clean + (1 - alpha) x_patch.
-3. The gradient there, averaged over steps, times clean minus reference, is each node's effect. Over a site they add
+3. Steps of few prompts share a pass: it takes `batch` rows, whichever pairs and steps they are.
+4. The gradient there, averaged over steps, times clean minus reference, is each node's effect. Over a site they add
    up to the total effect, up to the rule's error: the completeness gap, which the run stores.
 """
 
@@ -27,15 +28,17 @@ def gradients(problem: Problem, steps: int, report: Report) -> Mapping[Site, Ten
     """The gradient at each site [batch pos d_model], averaged over `steps` midpoints."""
     found: dict[Site, Tensor] = {}
     for number, site in enumerate(problem.sites):
-        found[site] = torch.cat([_average(problem, site, rows, steps) for rows in problem.chunks()])
+        found[site] = _averaged(problem, site, steps)
         report(number + 1, len(problem.sites))
     return found
 
 
-def _average(problem: Problem, site: Site, rows: Tensor, steps: int) -> Tensor:
+def _averaged(problem: Problem, site: Site, steps: int) -> Tensor:
     state = problem.states[site]
-    total = torch.zeros_like(state.x[rows])
-    for step in range(steps):
-        alpha = (step + 0.5) / steps
-        total += gradient_at(problem, site, alpha * state.x[rows] + (1 - alpha) * state.x_patch[rows], rows)
-    return total / steps
+    total = torch.zeros_like(state.x)
+    rows = torch.arange(len(problem)).repeat(steps)
+    alphas = ((torch.arange(steps) + 0.5) / steps).repeat_interleave(len(problem))
+    for which, alpha in problem.pieces(rows, alphas):
+        x = torch.lerp(state.x_patch[which], state.x[which], alpha[:, None, None])
+        total.index_add_(0, which, gradient_at(problem, site, x, which) / steps)
+    return total
