@@ -178,6 +178,8 @@ def _pull_back(
     """What a gradient `seed` at `site` becomes at the upstream sites, on direct paths."""
     leaves = {up.site: torch.zeros_like(problem.states[up.site].x[rows]).requires_grad_() for up in upstream}
     x = reach(problem, site, rows, leaves)
+    if not x.requires_grad:  # attention and MLP side by side: neither reaches the other
+        return {up: torch.zeros_like(leaf) for up, leaf in leaves.items()}
     back = torch.autograd.grad(x, list(leaves.values()), seed, materialize_grads=True)
     return dict(zip(leaves, back, strict=True))
 
