@@ -32,6 +32,8 @@ class Effects:
     nodes: tuple[Node, ...]
     """The nodes that `node` counts: every node whose value differs from its reference for some pair."""
     examples: int
+    score: Float[Tensor, " nodes"] | None = None
+    """What the method ranks nodes by, the larger the earlier, where that is not the size of the mean effect."""
 
     @property
     def mean(self) -> Float[Tensor, " nodes"]:
@@ -44,8 +46,10 @@ class Effects:
         return torch.zeros(len(self.nodes)).index_add(0, self.node, self.effect.abs()) / self.examples
 
     def ranking(self) -> Int[Tensor, " nodes"]:
-        """Node numbers by falling absolute mean effect; ties by number, so that the order is the same everywhere."""
-        return torch.sort(self.mean.abs(), descending=True, stable=True).indices
+        """Node numbers by falling absolute mean effect, or by falling `score` where the method gives one; ties by number,
+        so that the order is the same everywhere."""
+        score = self.mean.abs() if self.score is None else self.score
+        return torch.sort(score, descending=True, stable=True).indices
 
     def matrix(self, nodes: Int[Tensor, " chosen"]) -> Float[Tensor, "examples chosen"]:
         """The per-example effects of some nodes, dense."""

@@ -167,6 +167,11 @@ class Problem:
         return {layer: self._values["clean"][Site(layer, "resid_pre")] for layer in inside}
 
     @property
+    def counter_entries(self) -> dict[int, Tensor]:
+        """The same of the counterfactual prompts, in the clean order."""
+        return {layer: self._values["counterfactual"][Site(layer, "resid_pre")] for layer in self.entries}
+
+    @property
     def clean_logits(self) -> Float[Tensor, "batch vocab"]:
         return self._once("clean_logits", lambda: self._scored(self.clean, self.aligned.last))
 

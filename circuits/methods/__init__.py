@@ -1,8 +1,9 @@
 """Estimators of node effects, one file each.
 
-A method has `gradients(problem, steps)`, which returns one averaged gradient [batch pos d_model] per site, for
-`circuits.effects.from_gradients`; or, when it does not work by gradients, `effects(problem, steps)`. `COST` says in words
-how many passes it takes.
+A method has `gradients(problem, steps, report)`, which returns one averaged gradient [batch pos d_model] per site, for
+`circuits.effects.from_gradients`; or, when it does not work by gradients, `effects(problem, steps, report)`, whose `score`
+may rank the nodes otherwise than by their mean effect. `COST` says in words how many passes it takes. A method whose
+effects are not against the problem's own reference says against which in `AGAINST`.
 """
 
 from __future__ import annotations
