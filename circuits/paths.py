@@ -34,9 +34,16 @@ def reach(
 ) -> Float[Tensor, "rows *pos width"]:
     """The value at `site` (None: the last token's logits) of pairs `rows` on direct paths from its upstream sites, each of
     which has its clean value and what is `added` there [rows pos width]."""
-    values = {up: problem.states[up].x[rows] + added[up] if up in added else problem.states[up].x[rows]
-              for up in upstream_of(problem, site)}  # fmt: skip
-    first = next(iter(values))
+    clean = {up: problem.states[up].x[rows] for up in upstream_of(problem, site)}
+    return carry(problem, site, rows, {up: x + added[up] if up in added else x for up, x in clean.items()})
+
+
+def carry(
+    problem: Problem, site: Site | None, rows: Int[Tensor, " rows"], values: Mapping[Site, Tensor]
+) -> Float[Tensor, "rows *pos width"]:
+    """The value at `site` (None: the last token's logits) of pairs `rows` on direct paths from its upstream sites, when
+    they have `values` [rows pos width]."""
+    first = min(values)
     edits: dict[Site, Edit] = {up: functools.partial(_instead, value) for up, value in values.items() if up != first}
     if site is None:
         return problem.flow(first, values[first], rows, edits)
