@@ -18,7 +18,6 @@ import functools
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -27,7 +26,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from data import attention
+from data.attention import Attended
 from data.config import DEFAULT_MODEL
+from data.crew import Crew
 from data.errors import Mistake, unknown
 from data.weights import locate, quiet
 from data.words import Site, digest_files
@@ -36,6 +38,8 @@ SUPPORTED = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_in", "mlp_
 """The sites as wide as the stream, at which dictionaries are trained."""
 INNER = {"attn_z": "attn.o", "mlp_post": "mlp.out"}
 """The sites inside a part, and the projection whose input they are."""
+READABLE = (*SUPPORTED, *INNER, *attention.KINDS)
+NORMS = ("ln1", "ln1_post", "ln2", "ln2_post")
 
 Edit = Callable[[Tensor], Tensor | None]
 """Given a site's value [batch, pos, d_model], what to put there instead, or None to leave it."""
@@ -86,8 +90,10 @@ class Subject:
     d_model: int
     prefix: tuple[int, ...]
     modules: Mapping[str, str]
-    """Module paths by role: blocks, the final norm, and within a block attn, mlp, ln2, attn.o, mlp.out."""
+    """Module paths by role: blocks, the final norm, and within a block attn, mlp, attn.o, mlp.out, its norms, and the
+    MLP again as `gated` if it is."""
     _blocks: list[nn.Module] = field(default_factory=list, repr=False)
+    _attended: dict[int, Attended] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, name: str = DEFAULT_MODEL, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Subject:
@@ -150,9 +156,9 @@ class Subject:
             if start:
                 stack.enter_context(self._skip(*start))
             for site, edit in sorted((edits or {}).items()):
-                stack.enter_context(self._hook(site, edit))
+                stack.enter_context(self.hook(site, edit))
             if stop:
-                stack.enter_context(self._hook(stop, _raise_stop))
+                stack.enter_context(self.hook(stop, _raise_stop))
             kept = {} if keep is None else {"logits_to_keep": keep.to(self.device)}
             try:
                 return self.model(input_ids=tokens.to(self.device), use_cache=False, **kept).logits
@@ -178,8 +184,8 @@ class Subject:
         return values
 
     @functools.cached_property
-    def _crew(self) -> Crew:
-        return Crew(self)
+    def _crew(self) -> Crew[Subject]:
+        return Crew(self, _twin)
 
     def release(self) -> None:
         """Frees the weights, though callers hold this subject; it cannot be used afterwards."""
@@ -188,15 +194,43 @@ class Subject:
 
     def width(self, site: Site) -> int:
         """How many coordinates the value at `site` has: the stream's, or what its projection takes."""
-        if self.check(site, (*SUPPORTED, *INNER)).kind not in INNER:
+        if self.check(site, READABLE).kind in attention.KINDS:
+            one = self._attention_of(site.layer)
+            return attention.side_by_side((one.q, one.k, one.v)[attention.KINDS.index(site.kind)]).shape[-1]
+        if site.kind not in INNER:
             return self.d_model
-        weight = self._part(self._blocks[site.layer], INNER[site.kind]).get_parameter("weight")
-        return weight.numel() // self.d_model
+        return self.part(site.layer, INNER[site.kind]).get_parameter("weight").numel() // self.d_model
 
     @property
     def heads(self) -> int:
         """Query heads of a block's attention."""
         return self.model.config.get_text_config().num_attention_heads
+
+    @property
+    def kv_heads(self) -> int:
+        """Heads of a block's keys and values, which several query heads may share."""
+        return self._attention_of(0).k.shape[1]
+
+    def attention(self, tokens: Int[Tensor, "batch pos"], layers: Sequence[int]) -> dict[int, Attended]:
+        """What attention in the blocks `layers` is computed from, by one pass that ends in the deepest."""
+        found: dict[int, Attended] = {}
+        with contextlib.ExitStack() as stack, torch.no_grad():
+            for layer in layers:
+                look = functools.partial(found.__setitem__, layer)
+                stack.enter_context(attention.seen(self.part(layer, "attn"), look))
+            self.run(tokens, stop=Site(max(layers), "attn_out"))
+        if missing := [layer for layer in layers if layer not in found]:
+            raise Mistake(
+                f"The attention of {self.name} in block {missing[0]} is not called by its name in transformers, so "
+                f"its queries, keys and values cannot be reached; heads at attn_z:{missing[0]} can."
+            )
+        return found
+
+    def _attention_of(self, layer: int) -> Attended:
+        """Attention in one block over a single token, for its shapes."""
+        if layer not in self._attended:
+            self._attended.update(self.attention(torch.zeros(1, 1, dtype=torch.long), [layer]))
+        return self._attended[layer]
 
     def unembed(self, value: Float[Tensor, "rows d_model"]) -> Float[Tensor, "rows vocab"]:
         """What `value` would say if it were the last residual stream: final norm, then unembedding."""
@@ -205,24 +239,30 @@ class Subject:
         return head(norm(value.to(self.device, next(head.parameters()).dtype))).float()
 
     @contextlib.contextmanager
-    def _hook(self, site: Site, edit: Edit) -> Iterator[None]:
-        block = self._blocks[self.check(site, (*SUPPORTED, *INNER)).layer]
-        entered = {"resid_mid": "ln2", "mlp_in": "mlp"} | INNER
-        if site.kind == "resid_pre" or site.kind in entered:
-            inner = block if site.kind == "resid_pre" else self._part(block, entered[site.kind])
-            handle = inner.register_forward_pre_hook(functools.partial(_edit_input, edit), with_kwargs=True)
+    def hook(self, site: Site, edit: Edit) -> Iterator[None]:
+        """While it lasts, every pass makes `edit` at `site`, before the edits that the pass itself is given."""
+        layer = self.check(site, READABLE).layer
+        if site.kind in attention.KINDS:
+            with attention.edited(self.part(layer, "attn"), site.kind, edit):
+                yield
+            return
+        entered = {"resid_pre": "", "resid_mid": "ln2", "mlp_in": "mlp"} | INNER
+        if site.kind in entered:
+            enter = functools.partial(_edit_input, edit)
+            handle = self.part(layer, entered[site.kind]).register_forward_pre_hook(enter, with_kwargs=True)
         else:
-            part = block if site.kind == "resid_post" else self._part(block, site.kind.removesuffix("_out"))
+            part = self.part(layer, "" if site.kind == "resid_post" else site.kind.removesuffix("_out"))
             handle = part.register_forward_hook(functools.partial(_edit_output, edit))
         try:
             yield
         finally:
             handle.remove()
 
-    def _part(self, block: nn.Module, role: str) -> nn.Module:
-        if role not in self.modules:
+    def part(self, layer: int, role: str) -> nn.Module:
+        """The module of a block that has `role` (see `modules`), the block itself for none. Raises `Mistake` without."""
+        if role and role not in self.modules:
             raise Mistake(f"{self.name}'s blocks have no {role} of their own; choose resid_pre or resid_post.")
-        return block.get_submodule(self.modules[role])
+        return self._blocks[layer].get_submodule(self.modules[role] if role else "")
 
     @contextlib.contextmanager
     def _skip(self, site: Site, value: Tensor) -> Iterator[None]:
@@ -234,7 +274,7 @@ class Subject:
         for block in skipped:
             block.forward = identity
         try:
-            with self._hook(site, lambda _: value):
+            with self.hook(site, lambda _: value):
                 yield
         finally:
             for block in skipped:
@@ -254,42 +294,6 @@ def _contiguous(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Where the kept states are a slice they are a strided view, for which torch multiplies with a copy of the unembedding
     per row: four fifths of a short pass. A contiguous copy of them is multiplied once."""
     return (args[0].contiguous(), *args[1:])
-
-
-class Crew:
-    """Threads that run a subject at the same time, each on one core, with modules of its own over the same weights.
-
-    Modules are copied because hooks belong to them: a hook of one thread must not see what another one computes.
-    """
-
-    def __init__(self, subject: Subject) -> None:
-        self.subject = subject
-        self.hands: list[Subject] = []
-
-    def do(self, work: Callable[[Subject, Tensor], Any], parts: Sequence[Tensor]) -> list[Any]:
-        """What `work` gives for each part, in order."""
-        threads = min(torch.get_num_threads(), len(parts))
-        if threads < 2:
-            return [work(self.subject, part) for part in parts]
-        while len(self.hands) < threads:
-            self.hands.append(_twin(self.subject))
-        gradients = torch.is_grad_enabled()
-        free = list(self.hands)
-
-        def one(part: Tensor) -> Any:
-            hand = free.pop()
-            try:
-                with torch.set_grad_enabled(gradients):
-                    return work(hand, part)
-            finally:
-                free.append(hand)
-
-        before = torch.get_num_threads()
-        try:
-            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-                return list(pool.map(one, parts))
-        finally:
-            torch.set_num_threads(before)
 
 
 def _twin(subject: Subject) -> Subject:
@@ -360,7 +364,9 @@ def _module_paths(folder: Path, model: Any) -> dict[str, str]:
         ) from error
     mapping = bare.adapter.component_mapping or {}
     blocks = mapping["blocks"]
-    inner = {role: part.name for role, part in blocks.submodules.items() if role in ("attn", "mlp", "ln2")}
+    inner = {role: part.name for role, part in blocks.submodules.items() if role in ("attn", "mlp", *NORMS)}
+    if getattr(bare.cfg, "gated_mlp", False) and "mlp" in inner:
+        inner["gated"] = inner["mlp"]
     for place in INNER.values():
         part, _, last = place.partition(".")
         if part in inner and (projection := (blocks.submodules[part].submodules or {}).get(last)):

@@ -16,9 +16,15 @@ from typing import Any
 
 from data.errors import Mistake, unknown
 
-SITE_KINDS = ("resid_pre", "attn_z", "attn_out", "resid_mid", "mlp_in", "mlp_post", "mlp_out", "resid_post")
+_ATTENTION = {
+    "attn_q": "attn.hook_rot_q",
+    "attn_k": "attn.hook_rot_k",
+    "attn_v": "attn.hook_v",
+    "attn_z": "attn.hook_z",
+}
+SITE_KINDS = ("resid_pre", *_ATTENTION, "attn_out", "resid_mid", "mlp_in", "mlp_post", "mlp_out", "resid_post")
 """The kinds of site of a block, in the order in which a forward pass meets them."""
-_HOOKS = {"attn_z": "attn.hook_z", "mlp_in": "mlp.hook_in", "mlp_post": "mlp.hook_post"}
+_HOOKS = _ATTENTION | {"mlp_in": "mlp.hook_in", "mlp_post": "mlp.hook_post"}
 NODE_KINDS = ("latent", "error", "token", "logit", "head", "neuron", "site")
 
 
