@@ -50,13 +50,17 @@ class CircuitConfig(ProblemConfig):
     edge_nodes: int = 200
     """How many of the most important nodes are joined by edges."""
     verify: int = 100
-    """Most important nodes verified by exact patching; half as many again are drawn at random from the rest."""
+    """Most important nodes, and edges, verified by exact patching; half as many again are drawn at random from the rest."""
+    subsets: int = 16
+    """Random subsets of the unverified nodes patched for each pair, to bound what was missed; 0 for no bound."""
     draws: int = 5
     """Random circuits of each size that the evaluation compares with."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least(self, steps=1, nodes=1, edge_nodes=0, verify=0, draws=1)
+        at_least(self, steps=1, nodes=1, edge_nodes=0, verify=0, draws=1, subsets=0)
+        if 0 < self.subsets < 8:
+            raise Mistake(f"--subsets {self.subsets} is too few for a test; give at least 8, or 0 for no bound.")
 
 
 def at_least(config: object, **least: int) -> None:

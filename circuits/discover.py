@@ -3,8 +3,9 @@
 1. Pairs that the model gets right, halved into discovery and held-out (`problem`).
 2. The spliced model is checked against the bare one (`splice`); a failed check stops the run.
 3. Node effects by the chosen method, ranked by absolute mean (`methods`, `effects`).
-4. The most important nodes, and a random sample of the rest, verified by exact patching (`verify`).
-5. Edges between the most important nodes (`edges`).
+4. The most important nodes, and a random sample of the rest, verified by exact patching; a bound on what the others may
+   hold (`verification`).
+5. Edges between the most important nodes (`edges`), verified in the same way.
 6. Faithfulness and completeness on held-out pairs, against random circuits (`faithfulness`).
 7. Circuit, nodes, edges, evaluations into DuckDB in one transaction, per-example effects into Parquet (`record`).
 """
@@ -13,13 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from circuits import edges as edge_room
-from circuits import faithfulness, methods, record, splice, verify
+from circuits import faithfulness, methods, record, splice, verification, verify
 from circuits.config import CircuitConfig
 from circuits.effects import Effects, from_gradients
 from circuits.pairs import Gathered
@@ -42,11 +42,16 @@ class Found:
     """What is lost when all nodes of a site are at reference: what its nodes' effects should add up to."""
     ranking: Tensor
     """Node numbers of the circuit, most important first."""
-    verified: Effects
-    calibration: Mapping[str, Any]
+    verified_nodes: verification.VerifiedNodes
     edges: edge_room.Edges
     """Edges between places in `ranking`; the place after the last is the metric."""
+    verified_edges: verification.VerifiedEdges
     evaluations: list[faithfulness.Evaluation]
+
+    @property
+    def verified(self) -> Effects:
+        """The exact effects of the verified nodes."""
+        return self.verified_nodes.exact
 
 
 def circuit(workspace: Workspace, config: CircuitConfig) -> str:
@@ -78,14 +83,15 @@ def discover(setting: Setting, config: CircuitConfig, phase: progress.Phase) -> 
     with phase(f"node effects by {config.method.replace('_', ' ')}") as report:
         effects, gradients = estimate(problem, config, report)
     ranking = effects.ranking()[: config.nodes]
-    with phase("exact patching") as report:
-        verified, calibration = check_by_patching(problem, effects, config, report)
+    verified_nodes = verification.verify_nodes(problem, effects, config, phase)
     with phase("edges") as report:
         edges = find_edges(problem, effects, ranking, gradients, config, report)
+    nodes = [effects.nodes[i] for i in ranking.tolist()]
+    verified_edges = verification.verify_edges(problem, nodes, edges, config, phase)
     with phase("faithfulness on held-out pairs") as report:
         evaluations = evaluate(setting.problem(config, gathered.heldout), effects, config, report)
     totals = verify.site_totals(problem)
-    return Found(gathered, problem, check, effects, totals, ranking, verified, calibration, edges, evaluations)
+    return Found(gathered, problem, check, effects, totals, ranking, verified_nodes, edges, verified_edges, evaluations)
 
 
 def estimate(problem: Problem, config: CircuitConfig, report: progress.Report) -> tuple[Effects, Mapping[Site, Tensor]]:
@@ -96,20 +102,6 @@ def estimate(problem: Problem, config: CircuitConfig, report: progress.Report) -
         return from_gradients(problem, gradients), gradients
     plain = parts.load("circuits.methods", "attribution_patching")
     return methods.estimate(problem, config.method, config.steps, report), methods.averaged_gradients(problem, plain, 1)
-
-
-def check_by_patching(
-    problem: Problem, effects: Effects, config: CircuitConfig, report: progress.Report
-) -> tuple[Effects, Mapping[str, Any]]:
-    """Exact effects of the most important nodes and of a random sample of the others, and the calibration."""
-    order = effects.ranking()
-    rest = order[config.verify :]
-    shuffled = torch.randperm(len(rest), generator=torch.Generator().manual_seed(config.seed))
-    chosen = torch.cat([order[: config.verify], rest[shuffled[: config.verify // 2]]])
-    nodes = [effects.nodes[i] for i in chosen.tolist()]
-    exact = verify.exact_effects(problem, nodes, report)
-    top = min(config.verify, len(order))
-    return exact, verify.calibration_record(nodes, top, effects.mean[chosen], exact.mean)
 
 
 def find_edges(

@@ -1,7 +1,8 @@
 """Writing a found circuit: rows into DuckDB in one transaction, per-example effects into Parquet parts.
 
-The parts of `effects/CIRCUIT/`: `part-nodes` (example, node, effect) of every node, `part-verified` the same by exact
-patching, `part-edges` (example, source, target, effect), `part-examples` (example, split, prompts, metric).
+The parts of `effects/CIRCUIT/`: `part-nodes` (example, node, effect) of every node, `part-edges` (example, source, target,
+effect), `part-verified` and `part-verified-edges` the same by exact patching of those that were verified,
+`part-calibration` (name, site, sample, estimated, exact) of all these, `part-examples` (example, split, prompts, metric).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 
 from circuits import intervals
 from circuits.config import CircuitConfig
+from circuits.edges import Edges
 from circuits.effects import Effects
 from circuits.problem import Problem
 from data import parts
@@ -27,6 +29,14 @@ from data.words import Node, Pair, digest
 if TYPE_CHECKING:
     from circuits.discover import Found
 
+SCATTER = pa.schema(
+    [
+        *((name, pa.string()) for name in ("name", "site", "sample")),
+        ("estimated", pa.float64()),
+        ("exact", pa.float64()),
+    ]
+)
+UNKNOWN = {"second_order": None, "unreliable": None}
 FLOOR = 1e-4
 """Edges whose mean effect is below this share of the total effect are not stored; the summary says what they carry."""
 
@@ -65,7 +75,8 @@ def _circuit_row(identity: str, run: Run, subject: Subject, config: CircuitConfi
         "dictionaries": {str(site): one.digest or one.kind for site, one in problem.mediators.items()},
         "pairs": len(problem), "prompt": _prompt(subject, problem, found.gathered.discovery[0]),
         "selfcheck": asdict(found.check),
-        "calibration": dict(found.calibration), "summary": _summary(config, found),
+        "calibration": found.verified_nodes.record() | {"edges": found.verified_edges.scatter.record()},
+        "missed": dict(found.verified_nodes.missed), "summary": _summary(config, found),
     }  # fmt: skip
 
 
@@ -121,14 +132,14 @@ def _cancelling(effects: Effects, ranking: torch.Tensor) -> int:
 
 def _node_rows(identity: str, nodes: Sequence[Node], found: Found) -> Iterator[dict[str, Any]]:
     estimates = intervals.of_means(found.effects.matrix(found.ranking)).T.tolist()
-    exact = _exact(found.verified)
+    exact, bent = _exact(found.verified), _bent(found)
     for rank, (node, (effect, lower, upper)) in enumerate(zip(nodes, estimates, strict=True), 1):
         verified = exact.get(node, [None, None, None])
         assert node.site is not None
         dictionary = found.problem.mediators[node.site].digest
         yield _node_row(identity, node, found.problem.places[node.position], rank, (effect, lower, upper), verified) | {
-            "dictionary": dictionary
-        }
+            "dictionary": dictionary, **bent.get(node, UNKNOWN),
+        }  # fmt: skip
 
 
 def _exact(verified: Effects) -> dict[Node, list[float]]:
@@ -139,12 +150,19 @@ def _exact(verified: Effects) -> dict[Node, list[float]]:
     return dict(zip(verified.nodes, rows, strict=True))
 
 
+def _bent(found: Found) -> dict[Node, dict[str, Any]]:
+    """The second-order columns of each verified node."""
+    bent, nodes = found.verified_nodes.curvature, found.verified.nodes
+    columns = zip(nodes, bent.ratio.tolist(), bent.unreliable.tolist(), strict=True)
+    return {node: {"second_order": ratio, "unreliable": flag} for node, ratio, flag in columns}
+
+
 def _metric_row(identity: str, node: Node, subject: Subject, found: Found) -> dict[str, Any]:
     """The metric as a node of its own: its effect is the total, measured with all nodes and with none."""
     change = (found.problem.clean_metric - found.problem.none_metric)[:, None]
     measured = intervals.of_means(change)[:, 0].tolist()
     row = _node_row(identity, node, found.problem.places[-1], 0, measured, measured)
-    return row | {"layer": subject.layers, "dictionary": None}
+    return row | {"layer": subject.layers, "dictionary": None, **UNKNOWN}
 
 
 def _node_row(
@@ -161,7 +179,10 @@ def _node_row(
 
 def _edge_rows(identity: str, names: Sequence[str], found: Found) -> Iterator[Mapping[str, Any]]:
     means, lower, upper = intervals.of_means(found.edges.effect)
+    exact = intervals.of_means(found.verified_edges.exact.effect).T.tolist()
+    known = dict(zip(found.verified_edges.number.tolist(), exact, strict=True))
     for edge in range(len(means)):
+        verified = known.get(edge, [None, None, None])
         yield {
             "circuit": identity,
             "source": names[int(found.edges.source[edge])],
@@ -169,6 +190,9 @@ def _edge_rows(identity: str, names: Sequence[str], found: Found) -> Iterator[Ma
             "effect": float(means[edge]),
             "lower": float(lower[edge]),
             "upper": float(upper[edge]),
+            "verified": verified[0],
+            "verified_lower": verified[1],
+            "verified_upper": verified[2],
         }
 
 
@@ -200,15 +224,10 @@ def _write_parts(workspace: Workspace, identity: str, names: Sequence[str], foun
     folder = f"effects/{identity}"
     workspace.write_part(f"{folder}/part-nodes.parquet", _effects_table(found.effects))
     workspace.write_part(f"{folder}/part-verified.parquet", _effects_table(found.verified))
-    edges = found.edges
-    example, edge = edges.effect.nonzero(as_tuple=True)
-    table = {
-        "example": example.numpy(),
-        "source": _named(names, edges.source[edge]),
-        "target": _named(names, edges.target[edge]),
-        "effect": edges.effect[example, edge].numpy(),
-    }
-    workspace.write_part(f"{folder}/part-edges.parquet", pa.table(table))
+    workspace.write_part(f"{folder}/part-edges.parquet", _edges_table(names, found.edges))
+    workspace.write_part(f"{folder}/part-verified-edges.parquet", _edges_table(names, found.verified_edges.exact))
+    scatter = [*found.verified_nodes.scatter.points(), *found.verified_edges.scatter.points()]
+    workspace.write_part(f"{folder}/part-calibration.parquet", pa.Table.from_pylist(scatter, SCATTER))
     problem = found.problem
     rows = {
         "example": list(range(len(problem))),
@@ -218,6 +237,18 @@ def _write_parts(workspace: Workspace, identity: str, names: Sequence[str], foun
         "counter_metric": problem.none_metric.numpy(),
     }
     workspace.write_part(f"{folder}/part-examples.parquet", pa.table(rows))
+
+
+def _edges_table(names: Sequence[str], edges: Edges) -> pa.Table:
+    example, edge = edges.effect.nonzero(as_tuple=True)
+    return pa.table(
+        {
+            "example": example.numpy(),
+            "source": _named(names, edges.source[edge]),
+            "target": _named(names, edges.target[edge]),
+            "effect": edges.effect[example, edge].numpy(),
+        }
+    )
 
 
 def _effects_table(effects: Effects) -> pa.Table:
