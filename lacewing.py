@@ -2,7 +2,7 @@
 
 1. `VERBS` names each verb, the dataclass of its options and the function that does it, as text: nothing is imported
    until a verb is chosen, so that `lacewing --help` is instant.
-2. A `Mistake` is printed as the sentence it is, with status 2; Ctrl-C and SIGTERM stop a run cleanly with status 130.
+2. A `Mistake` is printed as the sentence it is, with its status, 2; Ctrl-C and SIGTERM stop a run cleanly with status 130.
 3. Of the processes that torchrun starts the first alone speaks; only verbs that are `shared` may be started so.
 4. `demo` goes the whole path by calling the other verbs, and ends with a summary.
 """
@@ -24,7 +24,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from data.config import DEFAULT_MODEL
-from data.errors import Mistake, unknown
+from data.errors import Fault, Mistake, unknown
 
 if TYPE_CHECKING:
     from data.store import Workspace
@@ -73,8 +73,20 @@ VERBS = {
     ),
     "harvest": Verb("collect feature activations", "autointerp.config:HarvestConfig", "autointerp.harvest:harvest"),
     "circuit": Verb("trace and verify a circuit", "circuits.config:CircuitConfig", "circuits.discover:circuit"),
+    "intervene": Verb(
+        "change nodes of a running model", "circuits.intervene_config:InterveneConfig", "circuits.intervene:shown"
+    ),
+    "clusters": Verb(
+        "find behaviours without a task", "circuits.clusters_config:ClustersConfig", "circuits.clusters:clusters"
+    ),
     "explain": Verb("explain features", "autointerp.config:ExplainConfig", "autointerp.explain:explain"),
     "score": Verb("score explanations", "autointerp.config:ScoreConfig", "autointerp.score:score"),
+    "selftest": Verb(
+        "find known circuits with this installation",
+        "circuits.selftest_config:SelftestConfig",
+        "lacewing:selftest",
+        True,
+    ),
     "dashboard": Verb("browse it all", "dashboard.config:DashboardConfig", "dashboard.serve:serve"),
     "sql": Verb("ask the store in SQL, read-only", "data.sql:SqlConfig", "lacewing:print_sql"),
     "runs": Verb("list the runs", "data.sql:RunsConfig", "lacewing:print_runs"),
@@ -119,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _main(given)
     except Mistake as mistake:
-        return _say(str(mistake), 2)
+        return _say(str(mistake), mistake.status)
     except KeyboardInterrupt:
         return _say(
             "Stopped. `lacewing runs` shows how far it came; a training run goes on with `lacewing resume RUN`.", 130
@@ -258,6 +270,16 @@ def resume(workspace: Workspace, config: Any) -> list[str]:
     from training.train import resume as go_on
 
     return go_on(workspace, config.run)
+
+
+def selftest(workspace: Workspace, config: Any) -> None:
+    """`lacewing selftest`: prints which methods find which known circuits. Raises `Fault` when what must hold does not."""
+    from circuits import selftest as room
+
+    tested = room.selftest(workspace, config)
+    _print(room.shown(tested))
+    if tested.fault:
+        raise Fault(tested.fault)
 
 
 def demo(workspace: Workspace, config: DemoConfig) -> None:

@@ -1,7 +1,8 @@
 """Mistakes that a person can mend.
 
 A `Mistake` is a sentence: what was given, where, what would be valid, what to do. `lacewing.py` prints it
-and exits with status 2; nothing else turns one into a message, so its wording can be tested where it is raised.
+and exits with status 2; nothing else turns one into a message, so its wording can be tested where it is raised. A `Fault`
+is the installation's own: status 1.
 """
 
 from __future__ import annotations
@@ -12,6 +13,15 @@ from collections.abc import Iterable
 
 class Mistake(Exception):
     """Something the user gave cannot work; `str(mistake)` is the whole message."""
+
+    status = 2
+    """With which the command ends."""
+
+
+class Fault(Mistake):
+    """What must hold of this installation does not."""
+
+    status = 1
 
 
 def unknown(what: str, given: str, known: Iterable[str], advice: str = "") -> Mistake:
