@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -51,6 +51,11 @@ class Sureness:
     node_overlap: Overlap | None
     edge_overlap: Overlap | None
     draws: int = DRAWS
+
+    def record(self) -> dict[str, Any]:
+        """What is stored with the circuit: the overlaps, and how many resamples they are of."""
+        both = {"nodes": self.node_overlap, "edges": self.edge_overlap}
+        return {"draws": self.draws} | {what: asdict(one) if one else None for what, one in both.items()}
 
     def node(self, rank: int) -> float | None:
         """Inclusion of the node at place `rank` of the circuit, counted from 0."""
