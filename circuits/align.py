@@ -16,7 +16,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from data.errors import Mistake
-from data.words import Pair, order_of
+from data.words import UNMARKED, Pair, order_of
 
 WAYS = ("auto", "each", "role", "sum")
 
@@ -39,20 +39,18 @@ class Aligned:
 
 
 def align(pairs: Sequence[Pair], way: str = "auto") -> Aligned:
-    """Lines `pairs` up. Raises `Mistake` when their roles differ, or `each` position is asked of unequal lengths."""
-    orders = {order_of(pair.roles) for pair in pairs}
-    if len(orders) != 1:
+    """Lines `pairs` up. Raises `Mistake` when their roles differ, or their lengths do and there are no roles to go by."""
+    orders = dict.fromkeys(order_of(pair.roles) for pair in pairs)
+    if len(orders) > 1:
+        one, other = ([role for role in order if role != "prefix"] for order in list(orders)[:2])
         raise Mistake(
-            f"Pairs of one problem need the same roles in one order; these have {len(orders)} different ones."
+            f"The pairs of one problem need the same roles in one order; some of these have {', '.join(one)}, "
+            f"others {', '.join(other)}."
         )
-    shapes = {(pair.roles, pair.counter_roles) for pair in pairs}
-    even = len({roles for shape in shapes for roles in shape if roles}) == 1
-    if way == "each" and not even:
-        raise Mistake(
-            "These prompts have unequal lengths, so their token positions do not correspond. Gather effects by role "
-            "(--positions role) or over all positions (--positions sum)."
-        )
-    order = orders.pop()
+    order = next(iter(orders))
+    even = len({roles for pair in pairs for roles in (pair.roles, pair.counter_roles) if roles}) == 1
+    if not even:
+        _comparable(way, order)
     column = _pad([_columns(pair.roles, order) for pair in pairs], -1)
     place, places = _places(column, pairs, order, ("each" if even else "role") if way == "auto" else way)
     patch = [pair.counterfactual or pair.clean for pair in pairs]
@@ -66,6 +64,21 @@ def align(pairs: Sequence[Pair], way: str = "auto") -> Aligned:
         column=_dense(column),
         places=places,
     )
+
+
+def _comparable(way: str, order: Sequence[str]) -> None:
+    """Raises `Mistake` when prompts of unequal length cannot be compared in this way."""
+    if way == "each":
+        raise Mistake(
+            "These prompts have unequal lengths, so their token positions do not correspond. Gather effects by role "
+            "(--positions role) or over all positions (--positions sum)."
+        )
+    if way != "sum" and set(order) <= {"prefix", UNMARKED}:
+        raise Mistake(
+            "These prompts have unequal lengths and no roles, so nothing says which tokens correspond. Mark the roles in "
+            "every prompt, as in 'The {subject:old key} near the {noun:cabinet}', or gather effects over all positions "
+            "(--positions sum)."
+        )
 
 
 def _places(column: Tensor, pairs: Sequence[Pair], order: Sequence[str], way: str) -> tuple[Tensor, tuple[str, ...]]:

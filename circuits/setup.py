@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,12 +17,15 @@ from circuits.config import ProblemConfig
 from circuits.mediators import Mediator
 from circuits.pairs import Gathered, gather
 from circuits.problem import Problem
-from data import parts
+from data import parts, tasks
 from data.errors import Mistake, unknown
 from data.models import Subject
 from data.store import Workspace
 from data.words import Pair, Site, parse_sites
 from training.dictionary import dictionaries_of, load_dictionary
+
+SAMPLE = 64
+"""Pairs of a generated task that show whether all fit; of a file, every one is looked at."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +34,15 @@ class Setting:
 
     subject: Subject
     mediators: Mapping[Site, Mediator]
+    pairs_file: str = ""
+    """The digest of a person's own pairs."""
 
     @property
     def inputs(self) -> dict[str, object]:
         """What, with the config, fixes the result: for the run's recipe."""
         places = {str(site): one.digest or one.kind for site, one in self.mediators.items()}
-        return {"model": self.subject.digest, "dictionaries": places}
+        own = {"pairs": self.pairs_file} if self.pairs_file else {}
+        return {"model": self.subject.digest, "dictionaries": places, **own}
 
     def gathered(self, config: ProblemConfig) -> Gathered:
         """The pairs of the task, halved."""
@@ -51,7 +58,7 @@ class Setting:
 
 def prepare(workspace: Workspace, config: ProblemConfig) -> Setting:
     """Opens what `config` names. Raises `Mistake` when a part, the model or a dictionary is missing."""
-    parts.load("data.tasks", config.task)
+    tasks.check(config.task)
     parts.load("circuits.references", config.reference)
     parts.load("circuits.metrics", config.metric)
     if config.positions not in WAYS:
@@ -60,7 +67,15 @@ def prepare(workspace: Workspace, config: ProblemConfig) -> Setting:
     for name in names:
         rooms.load(name)
     subject = Subject.open(config.model)
-    return Setting(subject, find_mediators(workspace, subject, config.sites, names))
+    _fits(subject, config)
+    return Setting(subject, find_mediators(workspace, subject, config.sites, names), tasks.digest_of(config.task))
+
+
+def _fits(subject: Subject, config: ProblemConfig) -> None:
+    """Raises `Mistake` when the task's pairs cannot be tokenised, aligned or measured in the way that is asked for."""
+    source = tasks.pairs(config.task, subject.tokenize, prefix=subject.prefix, seed=config.seed)
+    some = list(itertools.islice(source, None if tasks.is_file(config.task) else SAMPLE))
+    Problem.of(subject, {}, some, positions=config.positions, metric=config.metric, reference=config.reference)
 
 
 def find_mediators(workspace: Workspace, subject: Subject, sites: str, names: Sequence[str]) -> Mapping[Site, Mediator]:

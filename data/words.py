@@ -171,6 +171,10 @@ class Estimate:
         return f"{self.value:.3g} [{self.lower:.3g}, {self.upper:.3g}]"
 
 
+UNMARKED = "text"
+"""The role of every token of a prompt in which no roles are marked."""
+
+
 @dataclass(frozen=True)
 class Pair:
     """A clean prompt and its counterfactual, which differ only in what the task varies.
