@@ -27,7 +27,7 @@ class ProblemConfig:
     metric: str = "logit_difference"
     """What is measured at the last token: a file of circuits/metrics."""
     pairs: int = 128
-    """Prompt pairs that the model gets right, half of them for discovery and half held out."""
+    """Prompt pairs that the model gets right, half of them held out; a file of your own that has fewer is used whole."""
     batch: int = 32
     """Prompts in one pass."""
     seed: int = 0

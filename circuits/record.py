@@ -19,7 +19,7 @@ from circuits.config import CircuitConfig
 from circuits.edges import Edges
 from circuits.effects import Effects
 from circuits.problem import Problem
-from data import parts
+from data import parts, tasks
 from data.errors import Mistake
 from data.models import Subject
 from data.runs import Run
@@ -53,7 +53,7 @@ def store(workspace: Workspace, run: Run, subject: Subject, config: CircuitConfi
         append(db, "nodes", [*_node_rows(identity, nodes, found), _metric_row(identity, metric_node, subject, found)])
         append(db, "edges", _edge_rows(identity, names, found))
         append(db, "evaluations", _evaluation_rows(identity, found))
-        db.execute("delete from tasks where task = ? and model = ?", [config.task, subject.digest])
+        db.execute("delete from tasks where task = ? and model = ?", [tasks.name_of(config.task), subject.digest])
         append(db, "tasks", [_task_row(run, subject, config, found)])
     return identity
 
@@ -70,7 +70,7 @@ def circuit_of(workspace: Workspace, run: str) -> str:
 def _circuit_row(identity: str, run: Run, subject: Subject, config: CircuitConfig, found: Found) -> dict[str, Any]:
     problem = found.problem
     return {
-        "circuit": identity, "run": run.run, "task": config.task, "method": config.method,
+        "circuit": identity, "run": run.run, "task": tasks.name_of(config.task), "method": config.method,
         "ablation": config.reference, "metric": _metric(config), "model": subject.digest,
         "dictionaries": {str(site): one.digest or one.kind for site, one in problem.mediators.items()},
         "pairs": len(problem), "prompt": _prompt(subject, problem, found.gathered.discovery[0]),
@@ -215,7 +215,7 @@ def _task_row(run: Run, subject: Subject, config: CircuitConfig, found: Found) -
         for p in pairs
     ]  # fmt: skip
     return {
-        "task": config.task, "model": subject.digest, "pairs": gathered.tried, "accuracy": gathered.accuracy,
+        "task": tasks.name_of(config.task), "model": subject.digest, "pairs": gathered.tried, "accuracy": gathered.accuracy,
         "metric": _metric(config), "prompts": prompts, "run": run.run,
     }  # fmt: skip
 
