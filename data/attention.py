@@ -16,13 +16,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from data.errors import Mistake
@@ -61,6 +61,24 @@ class Attended:
     def per_query_head(self, value: Float[Tensor, "batch kv_head pos d"]) -> Float[Tensor, "batch head pos d"]:
         """Keys or values, each repeated for the query heads that share it."""
         return value.repeat_interleave(self.q.shape[1] // value.shape[1], 1)
+
+
+@runtime_checkable
+class Attending(Protocol):
+    """A model whose attention can be seen from inside; `data.models.Subject` is one."""
+
+    @property
+    def kv_heads(self) -> int: ...
+    def attention(self, tokens: Int[Tensor, "batch pos"], layers: Sequence[int]) -> dict[int, Attended]: ...
+
+
+def attending(model: Any) -> Attending:
+    """`model`, if its attention can be seen from inside; raises `Mistake` otherwise."""
+    if isinstance(model, Attending):
+        return model
+    raise Mistake(
+        f"The queries, keys and values of {model.name} cannot be reached; choose other sites, such as attn_out."
+    )
 
 
 Change = Callable[[list[Tensor], Callable[[], Attended]], None]

@@ -22,10 +22,13 @@ def others(subject: Subject, tmp_path_factory: pytest.TempPathFactory) -> Mappin
     words = len(subject.tokenizer)
     torch.manual_seed(0)
     models = {
-        "gpt2": GPT2LMHeadModel(GPT2Config(vocab_size=words, n_positions=64, n_embd=16, n_layer=2, n_head=2, bos_token_id=0)),
+        "gpt2": GPT2LMHeadModel(
+            GPT2Config(vocab_size=words, n_positions=64, n_embd=16, n_layer=2, n_head=2, bos_token_id=0)
+        ),
         "gemma2": Gemma2ForCausalLM(
             Gemma2Config(
-                vocab_size=words, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=12, sliding_window=3,
+                vocab_size=words, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+                num_key_value_heads=2, head_dim=12, sliding_window=3,
                 attn_logit_softcapping=0.1, attn_implementation="eager",
             )
         ),
