@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from circuits.calibration import SMALL
 from circuits.edges import Layer
 from circuits.intervals import bootstrap
 from circuits.methods import silent
@@ -89,10 +90,10 @@ def foretold(
     """How well r tells wrong estimates from right ones.
 
     The share of wrong estimates among flagged and among other nodes, and the chance that a wrong one has the larger r of
-    the two (area under the ROC curve; 0.5 is chance) with its interval over resampled nodes. Effects below a hundredth of
-    the largest are left out.
+    the two (area under the ROC curve; 0.5 is chance) with its interval over resampled nodes. Effects below
+    `calibration.SMALL` of the largest are left out.
     """
-    kept = torch.maximum(estimated.abs(), exact.abs()) > 0.01 * exact.abs().max().clamp_min(1e-30)
+    kept = torch.maximum(estimated.abs(), exact.abs()) > SMALL * max(exact.abs().tolist(), default=0.0)
     wrong = ((estimated - exact).abs() > WRONG * exact.abs())[kept].float()
     flagged = (ratio > THRESHOLD)[kept]
     area = _area(ratio[kept], wrong, seed)
