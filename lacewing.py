@@ -87,6 +87,10 @@ VERBS = {
         "lacewing:selftest",
         True,
     ),
+    "diff": Verb(
+        "say how two circuits differ, at a stated error rate", "circuits.diff_config:DiffConfig", "circuits.diff:diff"
+    ),
+    "paths": Verb("show a circuit's strongest paths", "circuits.paths_config:PathsConfig", "circuits.strongest:paths"),
     "dashboard": Verb("browse it all", "dashboard.config:DashboardConfig", "dashboard.serve:serve"),
     "sql": Verb("ask the store in SQL, read-only", "data.sql:SqlConfig", "lacewing:print_sql"),
     "runs": Verb("list the runs", "data.sql:RunsConfig", "lacewing:print_runs"),

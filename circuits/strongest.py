@@ -23,8 +23,9 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +36,10 @@ from jaxtyping import Float, Int
 from circuits.edges import Edges
 from circuits.intervals import bootstrap, ratio_of_means
 from circuits.paths import STREAM
+from circuits.paths_config import PathsConfig
+from circuits.stored import load
+from data import sql
+from data.store import Workspace
 from data.words import Estimate, Node, Site
 
 STORED = 50
@@ -242,3 +247,42 @@ def rows(circuit: str, tokens: Sequence[str], found: Strongest) -> Iterator[dict
             "weight": path.weight.value, "lower": path.weight.lower, "upper": path.weight.upper,
             "share": path.share.value, "share_lower": path.share.lower, "share_upper": path.share.upper,
         }  # fmt: skip
+
+
+def paths(workspace: Workspace, config: PathsConfig) -> str:
+    """`lacewing paths`: the strongest paths of a stored circuit, and where its total effect goes, as text.
+
+    Raises `Mistake` when there is no such circuit, or nothing is stored of its effects on each example.
+    """
+    stored = load(workspace, config.circuit)
+    graph = Graph.of(stored.kept, stored.sites, stored.kept_effects(), stored.edges, stored.total)
+    found = strongest(graph, config.limit)
+    table = list(rows(stored.circuit, stored.row["prompt"]["tokens"], found))
+    whole = account(graph)
+    if config.format == "json":
+        shown = {"circuit": stored.circuit, "account": asdict(whole), "missed": found.missed, "paths": table}
+        return json.dumps(shown, ensure_ascii=False, indent=1)
+    answer = sql.Answer(COLUMNS, [_cells(row) for row in table])
+    if config.format == "csv":
+        return sql.as_csv(answer).rstrip("\n")
+    return "\n".join([*_sentences(whole, found), *([sql.as_table(answer).rstrip("\n")] if table else [])])
+
+
+COLUMNS = ("rank", "token", "path", "weight", "lower", "upper", "share", "share_lower", "share_upper")
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(" -> ".join([*row["nodes"], "metric"]) if name == "path" else row[name] for name in COLUMNS)
+
+
+def _sentences(whole: Account, found: Strongest) -> Iterator[str]:
+    yield (
+        f"Of the total effect {whole.total:.3g}, estimated: paths from the tokens {_percent(whole.from_tokens)}, paths "
+        f"that begin later {_percent(whole.later)}, not given by any kept node {_percent(whole.rest)}."
+    )
+    if found.paths and found.missed > abs(found.paths[-1].weight.value):
+        yield f"The search was cut short: a path of up to {found.missed:.3g} may be missing."
+
+
+def _percent(share: Estimate) -> str:
+    return f"{share.value:.0%} [{share.lower:.0%}, {share.upper:.0%}]"

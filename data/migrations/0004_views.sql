@@ -70,10 +70,12 @@ order by p.circuit, p.rank;
 -- Every circuit with its faithfulness at its own size, which nobody chose, and at the size furthest above the control, which
 -- flatters by being chosen.
 create view best_evaluations as
-with own as (select circuit, count(*) as kept from nodes where kind <> 'logit' group by circuit),
+with own as (
+    select circuit, 'nodes' as mask, count(*) as kept from nodes where kind <> 'logit' group by circuit
+    union all select circuit, 'edges', count(*) from edges group by circuit),
 points as (
     select v.circuit, v.mask, v.ablation, v.size, v.value, v.lower, v.upper, v.control, o.kept
-    from evaluations v left join own o using (circuit) where v.kind = 'faithfulness')
+    from evaluations v left join own o using (circuit, mask) where v.kind = 'faithfulness')
 select c.circuit, c.task, c.method, p.mask, p.ablation,
        arg_min(p.size, abs(p.size - p.kept)) as own_size, arg_min(p.value, abs(p.size - p.kept)) as own_value,
        arg_min(p.lower, abs(p.size - p.kept)) as own_lower, arg_min(p.upper, abs(p.size - p.kept)) as own_upper,
