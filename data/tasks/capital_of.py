@@ -29,6 +29,8 @@ FRAMES = (
     ("The capital city of", " is called"),
     ("Everyone knows that the capital of", " is"),
     ("The government of", " has its seat in the capital,"),
+    ("The national museum of", " stands in the capital,"),
+    ("Those who travel to", " should visit its capital,"),
 )
 
 
