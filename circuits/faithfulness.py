@@ -1,48 +1,31 @@
-"""How much of the behaviour a circuit recovers, on held-out pairs, against random circuits of the same size.
+"""How much of the behaviour a circuit of nodes recovers, on held-out pairs, against random circuits of the same size.
 
 1. Faithfulness F(C) = (m(C) - m(none)) / (m(all) - m(none)): every node outside C at its reference value, those inside
    recomputed (arXiv 2403.19647, section 3.3). m(none) has every node at reference, m(all) is the clean prompt's metric.
 2. Completeness is the same of the complement: what is left when C is taken out; 0 is ideal.
 3. The control draws circuits with as many nodes at each site, at random from all nodes that ever differ from
    their reference: a node that cannot matter would make the control too easy to beat.
-4. Intervals resample held-out pairs; those of the control also the draws.
+
+Points, their intervals and their spread are in `circuits.curves`, circuits of edges in `circuits.edge_faithfulness`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from circuits.intervals import bootstrap, ratio_of_means
+from circuits.curves import KINDS, Evaluation, point, sizes
 from circuits.methods import silent
 from circuits.problem import Problem
 from circuits.splice import Mask, ablated, empty_masks
 from data.progress import Report
-from data.words import Estimate, Node, Site
+from data.words import Node, Site
 
-KINDS = ("faithfulness", "completeness")
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One point of a curve: `value` for a circuit of `size` nodes, `control` for random ones of that size."""
-
-    kind: str
-    size: int
-    value: Estimate
-    control: Estimate
-
-
-def sizes(limit: int) -> list[int]:
-    """Circuit sizes of the curve: 1, 2, 5, 10, 20, 50, ... up to `limit`, which is always among them, over two decades
-    or so: the first hundredth of a circuit says little."""
-    steps = [base * 10**power for power in range(6) for base in (1, 2, 5)]
-    return [*(s for s in steps if limit / 100 <= s < limit), limit]
+__all__ = ["KINDS", "Evaluation", "curve", "masks_of", "random_nodes", "recovered", "sizes"]
 
 
 def curve(
@@ -63,6 +46,14 @@ def curve(
         points += [_point(problem, kind, chosen, random, seed) for kind in KINDS]
         (report or silent)(number + 1, len(at))
     return points
+
+
+def _point(
+    problem: Problem, kind: str, chosen: Sequence[Node], random: Sequence[Sequence[Node]], seed: int
+) -> Evaluation:
+    gained = recovered(problem, chosen, kind)
+    drawn = [recovered(problem, nodes, kind) for nodes in random]
+    return point(kind, len(chosen), gained, drawn, mask="nodes", ablation=problem.reference_name, seed=seed)
 
 
 def random_nodes(like: Sequence[Node], pool: Sequence[Node], *, seed: int) -> list[Node]:
@@ -94,25 +85,3 @@ def recovered(problem: Problem, nodes: Sequence[Node], kind: str = "faithfulness
         masks = {site: mask.complement() for site, mask in masks.items()}
     gained = ablated(problem, masks) - problem.none_metric
     return torch.stack([gained, problem.clean_metric - problem.none_metric], dim=1)
-
-
-def _point(
-    problem: Problem, kind: str, chosen: Sequence[Node], random: Sequence[Sequence[Node]], seed: int
-) -> Evaluation:
-    value = bootstrap(recovered(problem, chosen, kind), ratio_of_means, seed=seed)
-    control = torch.stack([recovered(problem, nodes, kind) for nodes in random], dim=1)
-    return Evaluation(kind, len(chosen), value, bootstrap(control, _over_draws(len(random), seed), seed=seed))
-
-
-def _over_draws(draws: int, seed: int):
-    """A statistic that also resamples which random circuits were drawn; exact for the sample itself."""
-
-    def statistic(samples: Tensor) -> Tensor:
-        ratios = ratio_of_means(samples.transpose(-2, -3))
-        if len(ratios) == 1:
-            return ratios.mean(-1)
-        generator = torch.Generator().manual_seed(seed)
-        picks = torch.randint(draws, (len(ratios), draws), generator=generator)
-        return ratios.gather(1, picks).mean(-1)
-
-    return statistic
