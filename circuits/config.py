@@ -55,6 +55,8 @@ class CircuitConfig(ProblemConfig):
     """Random subsets of the unverified nodes patched for each pair, to bound what was missed; 0 for no bound."""
     draws: int = 5
     """Random circuits of each size that the evaluation compares with."""
+    ablations: str = "zero,mean,resample"
+    """What nodes outside the circuit are set to in the evaluation beside --reference: files of circuits/references."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,7 +6,7 @@
 4. The most important nodes, and a random sample of the rest, verified by exact patching; a bound on what the others may
    hold (`verification`).
 5. Edges between the most important nodes (`edges`), verified in the same way.
-6. Faithfulness and completeness on held-out pairs, against random circuits (`faithfulness`).
+6. Faithfulness and completeness of nodes and edges on held-out pairs, against random circuits (`evaluation`).
 7. Circuit, nodes, edges, evaluations into DuckDB in one transaction, per-example effects into Parquet (`record`).
 """
 
@@ -18,8 +18,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from circuits import curves, evaluation, methods, record, splice, verification, verify
 from circuits import edges as edge_room
-from circuits import faithfulness, methods, record, splice, verification, verify
 from circuits.config import CircuitConfig
 from circuits.effects import Effects, from_gradients
 from circuits.pairs import Gathered
@@ -46,7 +46,7 @@ class Found:
     edges: edge_room.Edges
     """Edges between places in `ranking`; the place after the last is the metric."""
     verified_edges: verification.VerifiedEdges
-    evaluations: list[faithfulness.Evaluation]
+    evaluations: list[curves.Evaluation]
 
     @property
     def verified(self) -> Effects:
@@ -60,6 +60,7 @@ def circuit(workspace: Workspace, config: CircuitConfig) -> str:
     Raises `Mistake` when the model, a dictionary, the task or the method is missing, or the task cannot be done.
     """
     parts.load("circuits.methods", config.method)
+    evaluation.references(config)
     setting = prepare(workspace, config)
     if done := runs.finished(workspace, "circuit", config, setting.inputs):
         return record.circuit_of(workspace, done)
@@ -89,7 +90,7 @@ def discover(setting: Setting, config: CircuitConfig, phase: progress.Phase) -> 
     nodes = [effects.nodes[i] for i in ranking.tolist()]
     verified_edges = verification.verify_edges(problem, nodes, edges, config, phase)
     with phase("faithfulness on held-out pairs") as report:
-        evaluations = evaluate(setting.problem(config, gathered.heldout), effects, config, report)
+        evaluations = evaluate(setting.problem(config, gathered.heldout), effects, edges, config, report)
     totals = verify.site_totals(problem)
     return Found(gathered, problem, check, effects, totals, ranking, verified_nodes, edges, verified_edges, evaluations)
 
@@ -122,12 +123,8 @@ def find_edges(
 
 
 def evaluate(
-    heldout: Problem, effects: Effects, config: CircuitConfig, report: progress.Report
-) -> list[faithfulness.Evaluation]:
-    """The curves up to the circuit's size, then on to all nodes, which shows what limits them."""
-    ranked = [effects.nodes[i] for i in effects.ranking().tolist()]
-    kept = min(config.nodes, len(ranked))
-    at = sorted({*faithfulness.sizes(kept), *(min(len(ranked), kept * factor) for factor in (2, 4)), len(ranked)})
-    return faithfulness.curve(
-        heldout, ranked, effects.nodes, at=at, draws=config.draws, seed=config.seed, report=report
-    )
+    heldout: Problem, effects: Effects, edges: edge_room.Edges, config: CircuitConfig, report: progress.Report
+) -> list[curves.Evaluation]:
+    """The curves of nodes and of edges on held-out pairs, at the run's own reference and at the others asked for."""
+    ranked = evaluation.Ranked.of(effects, effects.ranking(), edges, config)
+    return evaluation.evaluate(heldout, ranked, config, report)

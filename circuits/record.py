@@ -2,7 +2,8 @@
 
 The parts of `effects/CIRCUIT/`: `part-nodes` (example, node, effect) of every node, `part-edges` (example, source, target,
 effect), `part-verified` and `part-verified-edges` the same by exact patching of those that were verified,
-`part-calibration` (name, site, sample, estimated, exact) of all these, `part-examples` (example, split, prompts, metric).
+`part-calibration` (name, site, sample, estimated, exact) of all these, `part-examples` (example, split, prompts, metric),
+`part-evaluations` (example, mask, ablation, kind, size, share) of every held-out pair.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import pyarrow as pa
 import torch
 
 from circuits import intervals
+from circuits.areas import Area, areas
 from circuits.config import CircuitConfig
+from circuits.curves import Evaluation, table
 from circuits.edges import Edges
 from circuits.effects import Effects
 from circuits.problem import Problem
@@ -53,6 +56,7 @@ def store(workspace: Workspace, run: Run, subject: Subject, config: CircuitConfi
         append(db, "nodes", [*_node_rows(identity, nodes, found), _metric_row(identity, metric_node, subject, found)])
         append(db, "edges", _edge_rows(identity, names, found))
         append(db, "evaluations", _evaluation_rows(identity, found))
+        append(db, "areas", _area_rows(identity, found))
         db.execute("delete from tasks where task = ? and model = ?", [tasks.name_of(config.task), subject.digest])
         append(db, "tasks", [_task_row(run, subject, config, found)])
     return identity
@@ -199,11 +203,24 @@ def _edge_rows(identity: str, names: Sequence[str], found: Found) -> Iterator[Ma
 def _evaluation_rows(identity: str, found: Found) -> Iterator[dict[str, Any]]:
     for point in found.evaluations:
         yield {
-            "circuit": identity, "kind": point.kind, "mask": "nodes", "size": point.size,
-            "ablation": found.problem.reference_name,
-            "value": point.value.value, "lower": point.value.lower, "upper": point.value.upper,
-            "control": point.control.value, "control_lower": point.control.lower, "control_upper": point.control.upper,
+            "circuit": identity, "kind": point.kind, "mask": point.mask, "ablation": point.ablation, "size": point.size,
+            **_beside_control(point), **asdict(point.spread),
+            "examples": len(point.gained), "draws": point.random.shape[1],
         }  # fmt: skip
+
+
+def _area_rows(identity: str, found: Found) -> Iterator[dict[str, Any]]:
+    for area in areas(found.evaluations, len(found.effects.nodes)):
+        named = {name: getattr(area, name) for name in ("name", "kind", "mask", "ablation")}
+        yield {"circuit": identity, **named, **_beside_control(area)}
+
+
+def _beside_control(one: Evaluation | Area) -> dict[str, float]:
+    value, control = one.value, one.control
+    return {
+        "value": value.value, "lower": value.lower, "upper": value.upper,
+        "control": control.value, "control_lower": control.lower, "control_upper": control.upper,
+    }  # fmt: skip
 
 
 def _task_row(run: Run, subject: Subject, config: CircuitConfig, found: Found) -> dict[str, Any]:
@@ -228,6 +245,7 @@ def _write_parts(workspace: Workspace, identity: str, names: Sequence[str], foun
     workspace.write_part(f"{folder}/part-verified-edges.parquet", _edges_table(names, found.verified_edges.exact))
     scatter = [*found.verified_nodes.scatter.points(), *found.verified_edges.scatter.points()]
     workspace.write_part(f"{folder}/part-calibration.parquet", pa.Table.from_pylist(scatter, SCATTER))
+    workspace.write_part(f"{folder}/part-evaluations.parquet", table(found.evaluations))
     problem = found.problem
     rows = {
         "example": list(range(len(problem))),

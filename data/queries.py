@@ -335,6 +335,7 @@ def circuits(workspace: Workspace) -> list[Row]:
            left join (select circuit, count(*) as edges from edges group by 1) e using (circuit)
            left join (select v.* from evaluations v
                       join (select circuit, count(*) as kept from nodes where kind <> 'logit' group by 1) k using (circuit)
+                      join (select circuit, ablation from circuits) o using (circuit, ablation)
                       where v.kind = 'faithfulness' and v.mask = 'nodes'
                       qualify row_number() over (partition by v.circuit order by abs(v.size - k.kept), v.size) = 1) b
                using (circuit)

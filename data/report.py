@@ -86,7 +86,8 @@ def _circuit(console: Console, workspace: Workspace) -> None:
 def _curve(console: Console, workspace: Workspace, circuit: str) -> None:
     rows = _ask(
         workspace,
-        "select size, kind, value, lower, upper, control from evaluations where circuit = ? order by size, kind desc",
+        "select size, kind, value, lower, upper, control from evaluations join circuits using (circuit, ablation) "
+        "where circuit = ? and mask = 'nodes' order by size, kind desc",
         circuit,
     )
     table = Table("n", "faithfulness", "random", "left without them", "random", box=None)

@@ -263,7 +263,8 @@ def _evidence(circuit: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]], se
         bits.section(
             "Faithfulness and completeness", "held-out pairs, 95 % intervals; drag to choose how many nodes are shown"
         )
-        found = source.ask(queries.evaluations, circuit["circuit"])
+        rows = source.ask(queries.evaluations, circuit["circuit"])
+        found = [row for row in rows if row["mask"] == "nodes" and row["ablation"] == circuit["ablation"]]
         if found:
             plot.curve("curve", found, size=size, most=len(nodes) - 1, choose=choose)
             st.html(CURVE_LEGEND)
