@@ -31,6 +31,9 @@ FRAMES = (
     ("The government of", " has its seat in the capital,"),
     ("The national museum of", " stands in the capital,"),
     ("Those who travel to", " should visit its capital,"),
+    ("The largest university in", " is found in the capital city of"),
+    ("A map of", " shows the capital,"),
+    ("Every king and president of", " has lived in the capital,"),
 )
 
 
