@@ -2,8 +2,9 @@
 
 1. Taking a node's change d away from the clean value moves the metric by -g.d + d'Hd / 2 + ..., with gradient g and Hessian
    H of the metric at the site, at the clean prompt. So the effect is g.d - d'Hd / 2 to second order.
-2. r = |d'Hd| / (2 |g.d|), of means over examples, says how large the second term is beside the first (arXiv 2606.09899);
-   a node with r above `THRESHOLD` is flagged: its estimate is unreliable.
+2. r = |d'Hd| / (2 |g.d|), of means over some examples in which the node differs, says how large the second term is beside
+   the first (arXiv 2606.09899). A node with r above `THRESHOLD` is flagged: an estimate from the clean gradient is not to
+   be relied on. Other methods, the path integral among them, err in ways of their own.
 3. Hd is one Hessian-vector product per row: the gradient's product with d, differentiated again. Fused attention has no
    second derivative, so attention runs by its plain kernel here.
 4. `foretold` says how well the flag tells wrong estimates from right ones, where the exact effect is known.
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -31,45 +32,50 @@ from data.words import Estimate, Node
 
 THRESHOLD = 0.5
 """The second-order term is half the first: the estimate is then off by half even where all higher terms vanish."""
+EXAMPLES = 8
+"""A row costs about seven forward passes, and r is a diagnosis, not an effect: a few rows of each node do."""
 WRONG = 0.5
 """An estimate is wrong when it is off by more than this share of the exact effect."""
 
 
 @dataclass(frozen=True, eq=False)
 class Curvature:
-    """Along each node's change, on each example: g.d and d'Hd / 2 at the clean prompt, in units of the metric."""
+    """Along each node's change: g.d and d'Hd / 2 at the clean prompt, means over the node's rows, in the metric's units."""
 
-    first: Float[Tensor, "examples nodes"]
-    second: Float[Tensor, "examples nodes"]
+    first: Float[Tensor, " nodes"]
+    second: Float[Tensor, " nodes"]
 
     @property
     def ratio(self) -> Float[Tensor, " nodes"]:
         """r of each node; beyond all bounds where the first-order term vanishes and the second does not."""
-        return self.second.mean(0).abs() / self.first.mean(0).abs().clamp_min(1e-30)
+        return self.second.abs() / self.first.abs().clamp_min(1e-30)
 
     @property
     def unreliable(self) -> Bool[Tensor, " nodes"]:
         return self.ratio > THRESHOLD
 
-    @property
-    def corrected(self) -> Float[Tensor, " nodes"]:
-        """The mean effect to second order."""
-        return (self.first - self.second).mean(0)
 
-
-def curvature(problem: Problem, nodes: Sequence[Node], report: Report | None = None) -> Curvature:
-    """First and second-order terms of each of `nodes` on each example in which it differs from its reference."""
+def curvature(
+    problem: Problem, nodes: Sequence[Node], report: Report | None = None, *, examples: int = EXAMPLES
+) -> Curvature:
+    """First and second-order terms of each of `nodes`, over the first `examples` in which it differs from its reference."""
     layers = [layer for site in problem.sites if len(layer := Layer.of(site, nodes))]
-    jobs = [moved(problem, layer).T.nonzero() for layer in layers]
+    jobs = [_first_rows(moved(problem, layer).T, examples) for layer in layers]
     total, done = sum(map(len, jobs)), 0
-    first, second = torch.zeros(2, len(problem), len(nodes))
+    sums = torch.zeros(3, len(nodes))
     for layer, job in zip(layers, jobs, strict=True):
         for which, rows in problem.pieces(job[:, 0], job[:, 1]):
-            at = rows, layer.number[which]
-            first[at], second[at] = _terms(problem, layer, rows, which)
+            terms = torch.cat([_terms(problem, layer, rows, which), torch.ones(1, len(rows))])
+            sums.index_add_(1, layer.number[which], terms)
             done += len(rows)
             (report or silent)(done, total)
+    first, second = sums[:2] / sums[2].clamp_min(1)
     return Curvature(first, second)
+
+
+def _first_rows(live: Bool[Tensor, "nodes examples"], most: int) -> Int[Tensor, "rows two"]:
+    """The first (node, example) of every node that are live, at most so many of each."""
+    return (live & (live.cumsum(1) <= most)).nonzero()
 
 
 def _terms(problem: Problem, layer: Layer, rows: Tensor, which: Tensor) -> Float[Tensor, "two rows"]:

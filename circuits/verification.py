@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from circuits import curvature, exact_edges, missed, verify
+from circuits import curvature, exact_edges, methods, missed, verify
 from circuits.calibration import Verified
 from circuits.config import CircuitConfig
 from circuits.curvature import Curvature
@@ -73,11 +73,16 @@ def verify_nodes(problem: Problem, effects: Effects, config: CircuitConfig, phas
     top = min(config.verify, len(effects.nodes))
     estimated = effects.mean[which]
     scatter = Verified(tuple(map(str, nodes)), tuple(str(n.site) for n in nodes), estimated, exact.mean, top)
-    first = bent.first.mean(0)
+    plain = _by_node(methods.estimate(problem, "attribution_patching", 1))
+    first = torch.tensor([plain[node] for node in nodes])
     foretold = {name: curvature.foretold(bent.ratio, e, exact.mean, config.seed)
                 for name, e in (("attribution_patching", first), ("method", estimated))}  # fmt: skip
     sample = missed.sample_bound(exact.mean[top:])
     return VerifiedNodes(exact, scatter, bent, foretold, bound | {"sample": sample})
+
+
+def _by_node(effects: Effects) -> dict[Node, float]:
+    return dict(zip(effects.nodes, effects.mean.tolist(), strict=True))
 
 
 def verify_edges(
