@@ -47,12 +47,17 @@ def gradients(problem: Problem, steps: int, report: Report) -> Mapping[Site, Ten
     return total
 
 
+def has_path(problem: Problem) -> bool:
+    """Whether one path leads from reference to clean for all sites."""
+    return problem.sites[0].residual or problem.reference_name == "counterfactual"
+
+
 def path(problem: Problem) -> tuple[Site, Float[Tensor, "batch pos d_model"], Float[Tensor, "batch pos d_model"]]:
     """Where the path runs, and its two ends: reference and clean."""
     first = problem.sites[0]
     if first.residual:
         return first, problem.states[first].x_patch, problem.states[first].x
-    if problem.reference_name != "counterfactual":
+    if not has_path(problem):
         raise Mistake(
             f"integrated_gradients_together goes along the stream that enters the first site, {first}, from the "
             f"counterfactual prompt's; the reference {problem.reference_name!r} has none. Put a resid_pre or resid_post "

@@ -8,8 +8,8 @@
    of open gates (equation 12). The pressure rises from where hardly a gate closes to where hardly one stays open.
 4. Nodes are ranked by the gate's log-odds of being open, averaged over all updates: the higher, the more pressure a
    node withstood. One run so ranks all nodes, where one pressure would only split them into two.
-5. A gate has no effect of its own. The per-example effects are those of integrated gradients along one path
-   (`integrated_gradients_together`); only their order is the mask's.
+5. A gate has no effect of its own. The per-example effects are those of integrated gradients, along one path where
+   there is one (`integrated_gradients_together`) and site by site elsewhere; only their order is the mask's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from circuits.effects import Effects, from_gradients, moving
-from circuits.methods import integrated_gradients_together, silent
+from circuits.methods import integrated_gradients, integrated_gradients_together, silent
 from circuits.problem import Problem
 from data.models import Edit
 from data.progress import Report
@@ -78,7 +78,9 @@ class Gates:
 
 def effects(problem: Problem, steps: int, report: Report) -> Effects:
     """Effects by integrated gradients, ranked by a mask learned in `UPDATES` x `steps` updates."""
-    found = from_gradients(problem, integrated_gradients_together.gradients(problem, steps, silent))
+    together = integrated_gradients_together.has_path(problem)
+    part = integrated_gradients_together if together else integrated_gradients
+    found = from_gradients(problem, part.gradients(problem, steps, silent))
     return replace(found, score=log_odds(problem, UPDATES * steps, report))
 
 
