@@ -200,16 +200,18 @@ def _beside(nodes: Columns, edges: Columns) -> Columns:
     )
 
 
-def tell_apart(columns: Columns, shared: Int[Tensor, "two pairs"], *, seed: int = 0) -> Tested:
+def tell_apart(
+    columns: Columns, shared: Int[Tensor, "two pairs"], *, seed: int = 0, most: int = permutation.MOST
+) -> Tested:
     """Tests every column; `shared` are the examples of either side that are the same prompts, none for independent ones."""
     left, right, same = columns.left, columns.right, shared.shape[1] > 0
     if same:
         left, right = left[shared[0]], right[shared[1]]
         difference = intervals.of_means(right - left, seed=seed)
-        p = permutation.paired(right - left, seed=seed)
+        p = permutation.paired(right - left, seed=seed, most=most)
     else:
         difference = intervals.of_differences(left, right, seed=seed)
-        p = permutation.independent(left, right, seed=seed)
+        p = permutation.independent(left, right, seed=seed, most=most)
     return Tested(columns.keys, left, right, same, difference, p, permutation.q_values(p))
 
 

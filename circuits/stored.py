@@ -107,9 +107,8 @@ def _table(folder: Path, part: str, circuit: str) -> pa.Table:
 
 def _effects(table: pa.Table, examples: int) -> Effects:
     node, names = _encoded(table["node"])
-    return Effects(
-        _tensor(table, "example").long(), node, _tensor(table, "effect"), tuple(map(Node.parse, names)), examples
-    )
+    effect = _tensor(table, "effect").float()
+    return Effects(_tensor(table, "example").long(), node, effect, tuple(map(Node.parse, names)), examples)
 
 
 def _edges(table: pa.Table, names: Sequence[str], examples: int) -> Edges:
@@ -122,7 +121,7 @@ def _edges(table: pa.Table, names: Sequence[str], examples: int) -> Edges:
     edge = ends[0] * (len(names) + 1) + ends[1]
     which, column = edge.unique(return_inverse=True)
     dense = torch.zeros(examples, len(which))
-    dense[_tensor(table, "example").long(), column] = _tensor(table, "effect")
+    dense[_tensor(table, "example").long(), column] = _tensor(table, "effect").float()
     return Edges(which // (len(names) + 1), which % (len(names) + 1), dense)
 
 
