@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import torch
 
-from circuits import intervals
+from circuits import intervals, statistics, strongest
 from circuits.areas import Area, areas
 from circuits.config import CircuitConfig
 from circuits.curves import Evaluation, table
@@ -50,11 +50,18 @@ def store(workspace: Workspace, run: Run, subject: Subject, config: CircuitConfi
     identity = digest(run.recipe, [str(node) for node in nodes], [f"{e:.6g}" for e in found.effects.mean.tolist()])
     metric_node = Node(None, "logit", None, len(found.problem.places) - 1)
     names = [str(node) for node in nodes] + [str(metric_node)]
+    sure, graph = _sureness(config, found), _graph(nodes, found)
+    paths, tokens = strongest.strongest(graph), _tokens(subject, found)
     _write_parts(workspace, identity, names, found)
     with workspace.write() as db:
-        append(db, "circuits", [_circuit_row(identity, run, subject, config, found)])
-        append(db, "nodes", [*_node_rows(identity, nodes, found), _metric_row(identity, metric_node, subject, found)])
-        append(db, "edges", _edge_rows(identity, names, found))
+        append(
+            db, "circuits", [_circuit_row(identity, run, subject, config, found, _summary(config, found, sure, graph))]
+        )
+        append(
+            db, "nodes", [*_node_rows(identity, nodes, found, sure), _metric_row(identity, metric_node, subject, found)]
+        )
+        append(db, "edges", _edge_rows(identity, names, found, sure))
+        append(db, "paths", strongest.rows(identity, tokens, paths))
         append(db, "evaluations", _evaluation_rows(identity, found))
         append(db, "areas", _area_rows(identity, found))
         db.execute("delete from tasks where task = ? and model = ?", [tasks.name_of(config.task), subject.digest])
@@ -71,7 +78,22 @@ def circuit_of(workspace: Workspace, run: str) -> str:
     return rows[0][0]
 
 
-def _circuit_row(identity: str, run: Run, subject: Subject, config: CircuitConfig, found: Found) -> dict[str, Any]:
+def _sureness(config: CircuitConfig, found: Found) -> statistics.Sureness:
+    total = found.problem.clean_metric - found.problem.none_metric
+    return statistics.sureness(
+        found.effects, found.ranking, found.edges, joined=config.edge_nodes, floor=FLOOR, total=total, seed=config.seed
+    )
+
+
+def _graph(nodes: Sequence[Node], found: Found) -> strongest.Graph:
+    problem = found.problem
+    total = problem.clean_metric - problem.none_metric
+    return strongest.Graph.of(nodes, problem.sites, found.effects.matrix(found.ranking), found.edges, total)
+
+
+def _circuit_row(
+    identity: str, run: Run, subject: Subject, config: CircuitConfig, found: Found, summary: dict[str, Any]
+) -> dict[str, Any]:
     problem = found.problem
     return {
         "circuit": identity, "run": run.run, "task": tasks.name_of(config.task), "method": config.method,
@@ -80,7 +102,7 @@ def _circuit_row(identity: str, run: Run, subject: Subject, config: CircuitConfi
         "pairs": len(problem), "prompt": _prompt(subject, problem, found.gathered.discovery[0]),
         "selfcheck": asdict(found.check),
         "calibration": found.verified_nodes.record() | {"edges": found.verified_edges.scatter.record()},
-        "missed": dict(found.verified_nodes.missed), "summary": _summary(config, found),
+        "missed": dict(found.verified_nodes.missed), "summary": summary,
     }  # fmt: skip
 
 
@@ -99,6 +121,12 @@ def _prompt(subject: Subject, problem: Problem, pair: Pair) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _tokens(subject: Subject, found: Found) -> list[str]:
+    """What stands at each place of the example prompt."""
+    pair = found.gathered.discovery[0]
+    return _at_places(subject, pair.clean, pair.roles, found.problem.places)
+
+
 def _at_places(subject: Subject, tokens: Sequence[int], roles: Sequence[str], places: Sequence[str]) -> list[str]:
     """The text at each place: a token where places are positions, a role's tokens together where they are roles."""
     spelled = subject.spell(tokens)
@@ -109,40 +137,39 @@ def _at_places(subject: Subject, tokens: Sequence[int], roles: Sequence[str], pl
     return ["".join(t for t, role in zip(spelled, roles, strict=True) if role == place) for place in places]
 
 
-def _summary(config: CircuitConfig, found: Found) -> dict[str, Any]:
-    total = found.problem.total_effect
+def _summary(config: CircuitConfig, found: Found, sure: statistics.Sureness, graph: strongest.Graph) -> dict[str, Any]:
     by_site = {str(site): 0.0 for site in found.problem.sites}
     for node, effect in zip(found.effects.nodes, found.effects.mean.tolist(), strict=True):
         by_site[str(node.site)] += effect
     whole = {str(site): effect for site, effect in found.site_totals.items()}
     kept = float(found.edges.effect.mean(0).abs().sum())
     return {
-        "total_effect": total,
+        "total_effect": found.problem.total_effect,
         "site_effects": whole,
         "completeness_gap": {s: (value - whole[s]) / (whole[s] or 1.0) for s, value in by_site.items()},
         "candidates": len(found.effects.nodes),
         "errors_kept": sum(found.effects.nodes[i].kind == "error" for i in found.ranking.tolist()),
-        "sign_cancelling": _cancelling(found.effects, found.ranking),
+        **statistics.cancelled(found.effects.matrix(found.ranking)),
         "edge_nodes": config.edge_nodes,
         "edges_left_out": found.edges.left_out,
         "edge_share_left_out": found.edges.left_out_effect / max(kept + found.edges.left_out_effect, 1e-30),
+        "stability": sure.record(),
+        "paths": asdict(strongest.account(graph)),
     }
 
 
-def _cancelling(effects: Effects, ranking: torch.Tensor) -> int:
-    """Kept nodes whose mean absolute effect is more than twice their absolute mean: signs cancel between examples."""
-    return int((effects.mean_absolute[ranking] > 2 * effects.mean[ranking].abs()).sum())
-
-
-def _node_rows(identity: str, nodes: Sequence[Node], found: Found) -> Iterator[dict[str, Any]]:
-    estimates = intervals.of_means(found.effects.matrix(found.ranking)).T.tolist()
+def _node_rows(
+    identity: str, nodes: Sequence[Node], found: Found, sure: statistics.Sureness
+) -> Iterator[dict[str, Any]]:
+    values = found.effects.matrix(found.ranking)
+    estimates, spread = intervals.of_means(values).T.tolist(), statistics.spread_columns(values)
     exact, bent = _exact(found.verified), _bent(found)
-    for rank, (node, (effect, lower, upper)) in enumerate(zip(nodes, estimates, strict=True), 1):
+    for place, (node, estimate) in enumerate(zip(nodes, estimates, strict=True)):
         verified = exact.get(node, [None, None, None])
         assert node.site is not None
-        dictionary = found.problem.mediators[node.site].digest
-        yield _node_row(identity, node, found.problem.places[node.position], rank, (effect, lower, upper), verified) | {
-            "dictionary": dictionary, **bent.get(node, UNKNOWN),
+        yield _node_row(identity, node, found.problem.places[node.position], place + 1, estimate, verified) | {
+            "dictionary": found.problem.mediators[node.site].digest, **bent.get(node, UNKNOWN),
+            **spread[place], "inclusion": sure.node(place),
         }  # fmt: skip
 
 
@@ -181,8 +208,11 @@ def _node_row(
     }  # fmt: skip
 
 
-def _edge_rows(identity: str, names: Sequence[str], found: Found) -> Iterator[Mapping[str, Any]]:
+def _edge_rows(
+    identity: str, names: Sequence[str], found: Found, sure: statistics.Sureness
+) -> Iterator[Mapping[str, Any]]:
     means, lower, upper = intervals.of_means(found.edges.effect)
+    spread = statistics.spread_columns(found.edges.effect)
     exact = intervals.of_means(found.verified_edges.exact.effect).T.tolist()
     known = dict(zip(found.verified_edges.number.tolist(), exact, strict=True))
     for edge in range(len(means)):
@@ -197,6 +227,8 @@ def _edge_rows(identity: str, names: Sequence[str], found: Found) -> Iterator[Ma
             "verified": verified[0],
             "verified_lower": verified[1],
             "verified_upper": verified[2],
+            **spread[edge],
+            "inclusion": sure.edge(edge),
         }
 
 

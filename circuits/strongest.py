@@ -233,7 +233,8 @@ def _mean(weight: Float[np.ndarray, " examples"]) -> Estimate:
 
 
 def _share(weight: Float[np.ndarray, " examples"], total: Float[np.ndarray, " examples"]) -> Estimate:
-    return bootstrap(torch.from_numpy(np.stack([weight, total], axis=1)).float(), ratio_of_means)
+    whole = total if total.any() else np.full_like(total, np.inf)  # of nothing, every share is 0
+    return bootstrap(torch.from_numpy(np.stack([weight, whole], axis=1)).float(), ratio_of_means)
 
 
 def rows(circuit: str, tokens: Sequence[str], found: Strongest) -> Iterator[dict[str, Any]]:

@@ -373,6 +373,20 @@ def evaluations(workspace: Workspace, circuit: str) -> list[Row]:
     return rows(workspace, "select * from evaluations where circuit = ? order by kind, mask, ablation, size", [circuit])
 
 
+def paths(workspace: Workspace, circuit: str) -> list[Row]:
+    """A circuit's strongest paths from the tokens to the metric, the strongest first."""
+    return rows(workspace, "select * from strongest_paths where circuit = ? order by rank", [circuit])
+
+
+def differences(workspace: Workspace, run: str) -> list[Row]:
+    """What a comparison of two circuits found, the most certain first; those that do not differ are left out."""
+    return rows(
+        workspace,
+        "select * from differences where run = ? and status <> 'same' order by q, abs(difference) desc",
+        [run],
+    )
+
+
 def task(workspace: Workspace, name: str, model: str) -> Row | None:
     """What is recorded of a task on a model, or None."""
     found = rows(workspace, "select * from tasks where task = ? and model = ?", [name, model])
