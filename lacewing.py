@@ -79,8 +79,20 @@ VERBS = {
     "clusters": Verb(
         "find behaviours without a task", "circuits.clusters_config:ClustersConfig", "circuits.clusters:clusters"
     ),
+    "export-circuit": Verb(
+        "write a circuit out for other tools",
+        "circuits.exchange_config:ExportCircuitConfig",
+        "circuits.exchange:export_circuit",
+    ),
+    "import-circuit": Verb(
+        "bring in a circuit from a file",
+        "circuits.exchange_config:ImportCircuitConfig",
+        "circuits.exchange:import_circuit",
+        True,
+    ),
     "explain": Verb("explain features", "autointerp.config:ExplainConfig", "autointerp.explain:explain"),
     "score": Verb("score explanations", "autointerp.config:ScoreConfig", "autointerp.score:score"),
+    "shift": Verb("free a probe from a spurious cue", "circuits.shift.config:ShiftConfig", "circuits.shift.run:shift"),
     "selftest": Verb(
         "find known circuits with this installation",
         "circuits.selftest_config:SelftestConfig",
