@@ -52,10 +52,10 @@ def find(
     found: list[Context] = []
     given: Counter[int] = Counter()
     for blocks in _blocks(Text(text, subject.tokenizer, length, subject.prefix), rng):
-        for context in _good(subject, blocks, below, rng):
-            if given[context.next] < max(1, SHARE * wanted):
-                given[context.next] += 1
-                found.append(context)
+        full = {token for token, count in given.items() if count >= max(1, SHARE * wanted)}
+        for context in _good(subject, blocks, below, full, rng):
+            given[context.next] += 1
+            found.append(context)
         report(min(len(found), wanted), wanted)
         if len(found) >= wanted:
             return found[:wanted]
@@ -75,13 +75,20 @@ def _blocks(text: Text, rng: np.random.Generator) -> Iterator[Blocks]:
         yield cut[whole[start : start + PASS]]
 
 
-def _good(subject: Subject, blocks: Blocks, below: float, rng: np.random.Generator) -> Iterator[Context]:
+def _good(
+    subject: Subject, blocks: Blocks, below: float, full: set[int], rng: np.random.Generator
+) -> Iterator[Context]:
+    """A context of each block that has one whose next token is not among the `full` ones."""
     tokens = torch.from_numpy(blocks.tokens)
     losses = cross_entropies(subject, tokens).numpy()
     real = blocks.real & (np.arange(tokens.shape[1]) >= tokens.shape[1] // 2)
     for row, loss in enumerate(losses):
         ids = blocks.tokens[row]
-        fine = [p for p in np.flatnonzero(real[row] & (loss < below)).tolist() if not repeated(ids, p)]
+        fine = [
+            p
+            for p in np.flatnonzero(real[row] & (loss < below)).tolist()
+            if int(ids[p]) not in full and not repeated(ids, p)
+        ]
         if fine:
             at = int(rng.choice(fine))
             yield Context(tuple(ids[:at].tolist()), int(ids[at]), float(loss[at]), int(blocks.document[row]))
@@ -93,8 +100,10 @@ def cross_entropies(subject: Subject, tokens: Int[Tensor, "batch pos"]) -> Float
     logits = subject.run(tokens)
     assert logits is not None
     losses = torch.full(tokens.shape, torch.inf)
-    said = torch.nn.functional.cross_entropy(logits[:, :-1].float().transpose(1, 2), tokens[:, 1:], reduction="none")
-    losses[:, 1:] = said
+    said = torch.nn.functional.cross_entropy(
+        logits[:, :-1].flatten(0, 1).float(), tokens[:, 1:].flatten(), reduction="none"
+    )
+    losses[:, 1:] = said.unflatten(0, (len(tokens), -1))
     return losses
 
 
