@@ -6,7 +6,7 @@
    theirs, and the rest of the bare model reacts.
 3. The edge's effect is the metric before minus the metric after, so that positive means what it does for nodes: part of
    the clean answer passes here. An edge to the metric has the metric of x' itself.
-4. Rows are (example, u); all edges out of one u into a site share the first pass, and d's pass is run only where d changed.
+4. Rows are (example, u): all edges out of one u into a site share the first pass. The second is run only where d changed.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ from circuits.verify import metric_from
 from data.errors import Mistake
 from data.progress import Report
 from data.words import Node, Site
+
+ROUNDING = 1e-6
+"""A change at the downstream site smaller than this share of the value is what fp32 leaves of none, and counts as none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +115,7 @@ def _through(
     lost = torch.zeros(len(rows))
     for jobs in torch.arange(len(rows)).split(problem.batch):
         change = _change_in(problem, down, rows[jobs], which[jobs], f, e, job[jobs])
-        live = (change != 0).any(-1).any(-1)
+        live = change.norm(dim=(1, 2)) > ROUNDING * x[rows[jobs]].norm(dim=(1, 2))
         jobs, here = jobs[live], rows[jobs[live]]
         if len(jobs):
             after = problem.metric(problem.flow(down.site, x[here] + change[live], here), here)

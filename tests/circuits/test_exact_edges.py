@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
+from test_known_circuits import problem_of, reverse_pairs
 from toys import Toy
 
 from circuits import edges, methods, verify
@@ -13,6 +15,7 @@ from circuits.effects import from_gradients
 from circuits.exact_edges import exact_edges
 from circuits.mediators import Mediator
 from circuits.methods import averaged_gradients
+from circuits.paths import upstream_of
 from circuits.problem import Problem
 from data import parts
 from data.errors import Mistake
@@ -152,3 +155,27 @@ def test_edges_out_of_a_node_add_up_to_it_where_everything_is_linear() -> None:
     source, target = torch.cartesian_prod(torch.arange(6), torch.arange(6, 12)).unbind(1)
     out = exact_edges(problem, ups + downs, source, target).effect.reshape(6, 6, 6).sum(2)
     torch.testing.assert_close(out, verify.exact_effects(problem, ups).matrix(torch.arange(6)), atol=1e-5, rtol=1e-5)
+
+
+def reversed_edges() -> set[tuple[Site, str, int, Site, str, int]]:
+    """The first token waits at its own place until one attention moves it to the last. And it is counted: set to its
+    reference value alone, a token leaves an empty place behind, and the text's width at the last place is one less."""
+    sites = [Site(0, "resid_pre"), Site(0), Site(1), Site(2)]
+    waits = {(a, f"tokens:{x}", 1, b, f"tokens:{x}", 1) for a, b in itertools.pairwise(sites) for x in (1, 2, 3)}
+    moves = {(Site(2), f"tokens:{x}", 1, Site(3), f"aggregate_1:{x}", 3) for x in (1, 2, 3)}
+    counted = {(sites[0], f"tokens:{x}", 1, sites[1], "selector_width_5:3", 3) for x in (1, 2, 3)}
+    return waits | moves | counted
+
+
+def test_the_edges_of_a_known_program() -> None:
+    """Between all pairs of nodes that differ, path patching finds exactly the paths that the program was compiled with."""
+    model, whole = problem_of("reverse")
+    problem = Problem.of(model, whole.mediators, reverse_pairs(model)[::8])
+    nodes = list(methods.estimate(problem, "attribution_patching", 1).nodes)
+    joined = [(u, d) for u, up in enumerate(nodes) for d, down in enumerate(nodes)
+              if up.site and down.site and up.site in upstream_of(problem, down.site)]  # fmt: skip
+    found = exact_edges(problem, nodes, *torch.tensor(joined).unbind(1)).effect.abs().amax(0)
+    large = [joined[i] for i in (found > 0.01 * found.max()).nonzero()[:, 0].tolist()]
+    said = [(n.site, "error" if n.latent is None else model.labels[n.latent], n.position) for n in nodes]
+    assert {said[u] + said[d] for u, d in large} == reversed_edges()
+    assert len(joined) > 50 * len(large)
