@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,8 +52,7 @@ def find(
     found: list[Context] = []
     given: Counter[int] = Counter()
     for blocks in _blocks(Text(text, subject.tokenizer, length, subject.prefix), rng):
-        full = {token for token, count in given.items() if count >= max(1, SHARE * wanted)}
-        for context in _good(subject, blocks, below, full, rng):
+        for context in _good(subject, blocks, below, lambda token: given[token] < max(1, SHARE * wanted), rng):
             given[context.next] += 1
             found.append(context)
         report(min(len(found), wanted), wanted)
@@ -76,18 +75,16 @@ def _blocks(text: Text, rng: np.random.Generator) -> Iterator[Blocks]:
 
 
 def _good(
-    subject: Subject, blocks: Blocks, below: float, full: set[int], rng: np.random.Generator
+    subject: Subject, blocks: Blocks, below: float, free: Callable[[int], bool], rng: np.random.Generator
 ) -> Iterator[Context]:
-    """A context of each block that has one whose next token is not among the `full` ones."""
+    """A context of each block that has one whose next token is still `free`."""
     tokens = torch.from_numpy(blocks.tokens)
     losses = cross_entropies(subject, tokens).numpy()
     real = blocks.real & (np.arange(tokens.shape[1]) >= tokens.shape[1] // 2)
     for row, loss in enumerate(losses):
         ids = blocks.tokens[row]
         fine = [
-            p
-            for p in np.flatnonzero(real[row] & (loss < below)).tolist()
-            if int(ids[p]) not in full and not repeated(ids, p)
+            p for p in np.flatnonzero(real[row] & (loss < below)).tolist() if free(int(ids[p])) and not repeated(ids, p)
         ]
         if fine:
             at = int(rng.choice(fine))
