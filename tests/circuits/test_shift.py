@@ -368,3 +368,14 @@ def test_slips_are_found_before_any_work(
     assert said in capsys.readouterr().err
     with workspace.read() as db:
         assert db.execute("select count(*) from runs").fetchall() == [(0,)]
+
+
+def test_auto_takes_nothing_by_chance() -> None:
+    """Forty latents that know nothing of the cue, half of them silent: none is associated with it for sure."""
+    generator = torch.Generator().manual_seed(0)
+    cue = torch.arange(32) % 2
+    for draw in range(40):
+        activation = torch.rand(32, generator=generator) * (torch.rand(32, generator=generator) < 0.5)
+        found = choose.intervals.bootstrap(torch.stack([activation, cue.float()], dim=1), choose.association, seed=draw)
+        assert found.lower < choose.SURE
+        assert found.upper > -choose.SURE
