@@ -48,11 +48,11 @@ def align(pairs: Sequence[Pair], way: str = "auto") -> Aligned:
             f"others {', '.join(other)}."
         )
     order = next(iter(orders))
-    even = len({roles for pair in pairs for roles in (pair.roles, pair.counter_roles) if roles}) == 1
-    if not even:
+    usual = usual_way(pairs)
+    if usual != "each":
         _comparable(way, order)
     column = _pad([_columns(pair.roles, order) for pair in pairs], -1)
-    place, places = _places(column, pairs, order, ("each" if even else "role") if way == "auto" else way)
+    place, places = _places(column, pairs, order, usual if way == "auto" else way)
     patch = [pair.counterfactual or pair.clean for pair in pairs]
     return Aligned(
         clean=_pad([pair.clean for pair in pairs], 0),
@@ -64,6 +64,11 @@ def align(pairs: Sequence[Pair], way: str = "auto") -> Aligned:
         column=_dense(column),
         places=places,
     )
+
+
+def usual_way(pairs: Sequence[Pair]) -> str:
+    """What `auto` stands for: `each` position where all prompts have one shape, and `role` otherwise."""
+    return "each" if len({r for pair in pairs for r in (pair.roles, pair.counter_roles) if r}) == 1 else "role"
 
 
 def _comparable(way: str, order: Sequence[str]) -> None:

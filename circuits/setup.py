@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from circuits import mediators as rooms
-from circuits.align import WAYS
+from circuits.align import WAYS, usual_way
 from circuits.config import ProblemConfig
 from circuits.mediators import Mediator
 from circuits.pairs import Gathered, gather
@@ -36,6 +36,8 @@ class Setting:
     mediators: Mapping[Site, Mediator]
     pairs_file: str = ""
     """The digest of a person's own pairs."""
+    auto: str = "auto"
+    """What `--positions auto` stands for with these pairs: one half may have prompts of one length, and not the other."""
 
     @property
     def inputs(self) -> dict[str, object]:
@@ -52,7 +54,8 @@ class Setting:
         """The problem of some pairs."""
         return Problem.of(
             self.subject, self.mediators, pairs, config.batch,
-            positions=config.positions, metric=config.metric, reference=config.reference, seed=config.seed,
+            positions=self.auto if config.positions == "auto" else config.positions,
+            metric=config.metric, reference=config.reference, seed=config.seed,
         )  # fmt: skip
 
 
@@ -67,15 +70,17 @@ def prepare(workspace: Workspace, config: ProblemConfig) -> Setting:
     for name in names:
         rooms.load(name)
     subject = Subject.open(config.model)
-    _fits(subject, config)
-    return Setting(subject, find_mediators(workspace, subject, config.sites, names), tasks.digest_of(config.task))
+    some = _fitting(subject, config)
+    placed = find_mediators(workspace, subject, config.sites, names)
+    return Setting(subject, placed, tasks.digest_of(config.task), usual_way(some))
 
 
-def _fits(subject: Subject, config: ProblemConfig) -> None:
-    """Raises `Mistake` when the task's pairs cannot be tokenised, aligned or measured in the way that is asked for."""
+def _fitting(subject: Subject, config: ProblemConfig) -> Sequence[Pair]:
+    """Pairs of the task. Raises `Mistake` when they cannot be tokenised, aligned or measured in the way asked for."""
     source = tasks.pairs(config.task, subject.tokenize, prefix=subject.prefix, seed=config.seed)
     some = list(itertools.islice(source, None if tasks.is_file(config.task) else SAMPLE))
     Problem.of(subject, {}, some, positions=config.positions, metric=config.metric, reference=config.reference)
+    return some
 
 
 def find_mediators(workspace: Workspace, subject: Subject, sites: str, names: Sequence[str]) -> Mapping[Site, Mediator]:
