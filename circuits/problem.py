@@ -223,19 +223,34 @@ class Problem:
     @torch.no_grad()
     def _read(self) -> dict[str, dict[Site, Tensor]]:
         wanted = {*self.sites, *(Site(site.layer, "resid_pre") for site in self.sites if not site.residual)}
-        read = {"clean": self.clean, "counterfactual": self.aligned.patch}
-        pieces = {side: [self._values_of(t[rows], wanted) for rows in self.chunks()] for side, t in read.items()}
-        found = {side: {s: torch.cat([p[s] for p in some]) for s in wanted} for side, some in pieces.items()}
+        clean = self._read_on(self.clean, wanted)
+        part = parts.load("circuits.references", self.reference_name)
+        if hasattr(part, "corrupt"):
+            return {"clean": clean, "counterfactual": self._read_on(self.clean, wanted, self._corrupted(part.corrupt))}
         partner = self.aligned.partner[..., None]
-        found["counterfactual"] = {
-            site: x.gather(1, partner.expand(-1, -1, x.shape[-1])) for site, x in found["counterfactual"].items()
+        other = {
+            site: x.gather(1, partner.expand(-1, -1, x.shape[-1]))
+            for site, x in self._read_on(self.aligned.patch, wanted).items()
         }
-        return found
+        return {"clean": clean, "counterfactual": other}
 
-    def _values_of(self, tokens: Tensor, wanted: set[Site]) -> dict[Site, Tensor]:
-        values: dict[Site, Tensor] = {}
-        self.model.run(tokens, edits={s: functools.partial(_keep, values, s) for s in wanted}, stop=max(wanted))
-        return values
+    def _corrupted(self, corrupt: Callable[..., Tensor]) -> Tensor:
+        """The clean prompts' embeddings, corrupted where the counterfactual's tokens differ."""
+        first = Site(0, "resid_pre")
+        real = self.place >= 0
+        differs = real & (self.clean != self.aligned.patch.gather(1, self.aligned.partner))
+        return corrupt(self._read_on(self.clean, {first})[first], real, differs, self.seed)
+
+    def _read_on(self, tokens: Tensor, wanted: set[Site], embeddings: Tensor | None = None) -> dict[Site, Tensor]:
+        """The values at the sites on all prompts, in passes that begin at `embeddings` if they are given."""
+        found: list[dict[Site, Tensor]] = []
+        for rows in self.chunks():
+            values: dict[Site, Tensor] = {}
+            edits: dict[Site, Edit] = {site: functools.partial(_keep, values, site) for site in wanted}
+            start = None if embeddings is None else (Site(0, "resid_pre"), embeddings[rows])
+            self.model.run(tokens[rows], start=start, edits=edits, stop=max(wanted))
+            found.append(values)
+        return {site: torch.cat([values[site] for values in found]) for site in wanted}
 
     @torch.no_grad()
     def _state(self, site: Site) -> SiteState:

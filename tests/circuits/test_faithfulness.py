@@ -76,7 +76,7 @@ def test_edges_by_size_of_effect(problem: Problem, ranked: Ranked) -> None:
     assert int(ranked.edges.source.max()) < 60
     assert 60 in ranked.edges.target.tolist()
     last = {
-        ranked.edges.nodes[s].site for s, t in zip(ranked.edges.source, ranked.edges.target, strict=True) if t == 12
+        ranked.edges.nodes[s].site for s, t in zip(ranked.edges.source, ranked.edges.target, strict=True) if t == 60
     }
     assert last == {max(problem.sites)}
 
