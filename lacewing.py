@@ -90,6 +90,11 @@ VERBS = {
         "circuits.exchange:import_circuit",
         True,
     ),
+    "practices": Verb(
+        "metrics and corruptions side by side",
+        "circuits.practices_config:PracticesConfig",
+        "circuits.practices:practices",
+    ),
     "explain": Verb("explain features", "autointerp.config:ExplainConfig", "autointerp.explain:explain"),
     "score": Verb("score explanations", "autointerp.config:ScoreConfig", "autointerp.score:score"),
     "shift": Verb("free a probe from a spurious cue", "circuits.shift.config:ShiftConfig", "circuits.shift.run:shift"),
