@@ -52,9 +52,8 @@ class VerifiedEdges:
     scatter: Verified
 
 
-def chosen(size: Tensor, top: int, seed: int) -> Int[Tensor, " chosen"]:
-    """The numbers of the `top` largest, then of half as many at random from the rest."""
-    order = torch.sort(size, descending=True, stable=True).indices
+def chosen(order: Int[Tensor, " all"], top: int, seed: int) -> Int[Tensor, " chosen"]:
+    """The first `top` of `order`, then half as many at random from the rest."""
     rest = order[top:]
     shuffled = torch.randperm(len(rest), generator=torch.Generator().manual_seed(seed))
     return torch.cat([order[:top], rest[shuffled[: top // 2]]])
@@ -62,7 +61,7 @@ def chosen(size: Tensor, top: int, seed: int) -> Int[Tensor, " chosen"]:
 
 def verify_nodes(problem: Problem, effects: Effects, config: CircuitConfig, phase: Phase) -> VerifiedNodes:
     """Verifies the `config.verify` most important nodes and half as many others."""
-    which = chosen(effects.mean.abs(), config.verify, config.seed)
+    which = chosen(effects.ranking(), config.verify, config.seed)
     nodes = [effects.nodes[i] for i in which.tolist()]
     with phase("exact patching") as report:
         exact = verify.exact_effects(problem, nodes, report)
@@ -90,7 +89,7 @@ def verify_edges(
 ) -> VerifiedEdges:
     """Verifies the `config.verify` most important edges and half as many others."""
     estimated = edges.effect.mean(0)
-    number = chosen(estimated.abs(), config.verify, config.seed)
+    number = chosen(torch.sort(estimated.abs(), descending=True, stable=True).indices, config.verify, config.seed)
     with phase("exact edges") as report:
         exact = exact_edges.exact_edges(problem, nodes, edges.source[number], edges.target[number], report)
     ends = [str(node.site) for node in nodes] + ["metric"]

@@ -3,7 +3,7 @@
 1. `exact_effects` gives one node at a time its reference value, on every example in which it differs, and lets the
    rest of the bare model react: effect = metric before minus metric after (activation patching). Examples of many nodes of
    a site share a batch, and a pass begins at the site, so that nothing is computed that the patch cannot change.
-2. `reranked` puts the nodes in order by what is known of them best: the exact effect where there is one.
+2. `reranked` puts the verified nodes in the order of their exact effects, wherever the estimate had put them.
 
 Exact effects of edges are in `circuits.exact_edges`; how well estimates agree with either, in `circuits.calibration`.
 """
@@ -62,8 +62,10 @@ def site_totals(problem: Problem) -> dict[Site, float]:
 
 
 def reranked(effects: Effects, exact: Effects) -> Int[Tensor, " nodes"]:
-    """All node numbers, most important first, by |exact mean effect| where verified and |estimate| elsewhere."""
+    """All node numbers, most important first: where the estimate's order has verified nodes, they stand by falling exact
+    size; all others keep their places."""
     number = {node: i for i, node in enumerate(effects.nodes)}
-    size = effects.mean.abs()
-    size[torch.tensor([number[node] for node in exact.nodes], dtype=torch.long)] = exact.mean.abs()
-    return torch.sort(size, descending=True, stable=True).indices
+    order = effects.ranking()
+    verified = torch.tensor([number[node] for node in exact.nodes], dtype=torch.long)
+    order[torch.isin(order, verified)] = verified[exact.ranking()]
+    return order

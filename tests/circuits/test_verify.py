@@ -58,11 +58,14 @@ def test_nodes_that_share_passes_have_the_effects_they_have_alone(problem: Probl
 
 
 def test_verified_nodes_come_in_the_order_of_what_they_do() -> None:
-    nodes = tuple(Node(Site(0), "latent", i, 0) for i in range(4))
-    each = torch.arange(4)
-    estimated = Effects(torch.zeros(4, dtype=torch.long), each, torch.tensor([4.0, 3.0, -2.0, 1.0]), nodes, 1)
-    exact = Effects(torch.zeros(2, dtype=torch.long), torch.arange(2), torch.tensor([0.5, -5.0]), nodes[:2], 1)
-    assert verify.reranked(estimated, exact).tolist() == [1, 2, 3, 0]
+    """The estimate says 0, 1, 2, 3, 4; of 0, 1 and 3, which are verified, 3 does most and 0 least."""
+    nodes = tuple(Node(Site(0), "latent", i, 0) for i in range(5))
+    estimated = Effects(torch.zeros(5, dtype=torch.long), torch.arange(5), torch.tensor([5.0, -4, 3, 2, 1]), nodes, 1)
+    verified = (nodes[0], nodes[1], nodes[3])
+    exact = Effects(torch.zeros(3, dtype=torch.long), torch.arange(3), torch.tensor([0.5, 1.0, -6.0]), verified, 1)
+    assert verify.reranked(estimated, exact).tolist() == [3, 1, 2, 0, 4]
+    scored = dataclasses.replace(estimated, score=torch.tensor([1.0, 2, 3, 4, 5]))
+    assert verify.reranked(scored, exact).tolist() == [4, 3, 2, 1, 0]
 
 
 def test_calibration_says_when_estimates_are_wrong() -> None:
@@ -108,14 +111,14 @@ def test_calibration_by_site_and_of_the_random_sample() -> None:
 
 
 def test_the_most_important_and_half_as_many_others_are_chosen() -> None:
-    size = torch.arange(100.0)
-    some = verification.chosen(size, 10, seed=0)
-    assert some[:10].tolist() == list(range(99, 89, -1))
+    order = torch.arange(100)
+    some = verification.chosen(order, 10, seed=0)
+    assert some[:10].tolist() == list(range(10))
     assert len(set(some.tolist())) == 15
-    assert set(some[10:].tolist()) != set(range(85, 90))  # not the next ones: at random
-    assert verification.chosen(size, 10, seed=1).tolist() != some.tolist()
-    assert sorted(verification.chosen(size, 80, seed=0).tolist()) == list(range(100))
-    assert verification.chosen(size, 0, seed=0).tolist() == []
+    assert set(some[10:].tolist()) != set(range(10, 15))  # not the next ones: at random
+    assert verification.chosen(order, 10, seed=1).tolist() != some.tolist()
+    assert sorted(verification.chosen(order, 80, seed=0).tolist()) == list(range(100))
+    assert verification.chosen(order, 0, seed=0).tolist() == []
 
 
 def test_nodes_and_edges_of_a_run_are_verified(problem: Problem) -> None:
