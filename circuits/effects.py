@@ -75,9 +75,14 @@ def _site_effects(problem: Problem, site: Site, gradient: Tensor) -> Float[Tenso
 def from_dense(problem: Problem, effects: Mapping[Site, Float[Tensor, "batch pos nodes"]]) -> Effects:
     """Sparse effects from dense ones, whose last axis is a site's nodes and then the error.
 
-    Positions are summed into their places. Nodes whose value never differs from its reference are left out: nothing can be
-    said of them.
+    Positions are summed into their places.
     """
+    return from_placed(problem, {site: by_place(problem, values) for site, values in effects.items()})
+
+
+def from_placed(problem: Problem, effects: Mapping[Site, Float[Tensor, "batch places nodes"]]) -> Effects:
+    """Sparse effects from dense ones by place. Nodes whose value never differs from its reference are left out: nothing
+    can be said of them."""
     columns: list[tuple[Tensor, Tensor, Tensor]] = []
     nodes: list[Node] = []
     for site in problem.sites:
@@ -86,7 +91,7 @@ def from_dense(problem: Problem, effects: Mapping[Site, Float[Tensor, "batch pos
         number[live] = torch.arange(len(nodes), len(nodes) + int(live.sum()))
         one, last = problem.mediators[site], live.shape[1] - 1
         nodes += [one.node(None if i == last else i, place) for place, i in live.nonzero().tolist()]
-        placed = by_place(problem, effects[site])
+        placed = effects[site]
         example, place, latent = placed.nonzero(as_tuple=True)
         columns.append((example, number[place, latent], placed[example, place, latent]))
     example, node, effect = (torch.cat(parts) for parts in zip(*columns, strict=True))
@@ -94,13 +99,16 @@ def from_dense(problem: Problem, effects: Mapping[Site, Float[Tensor, "batch pos
     return Effects(example[known], node[known], effect[known], tuple(nodes), len(problem))
 
 
-def by_place(problem: Problem, values: Float[Tensor, "batch pos width"]) -> Float[Tensor, "batch places width"]:
-    """Values at positions, summed over the positions of each place; padding falls away."""
-    inside = problem.place >= 0
+def by_place(
+    problem: Problem, values: Float[Tensor, "rows pos width"], rows: Int[Tensor, " rows"] | None = None
+) -> Float[Tensor, "rows places width"]:
+    """Values at the positions of pairs `rows` (all for none), summed over those of each place; padding falls away."""
+    place = problem.place if rows is None else problem.place[rows]
+    inside = place >= 0
     if len(problem.places) == values.shape[1] and bool(inside.all()):
         return values
     total = torch.zeros(len(values), len(problem.places) + 1, values.shape[-1])
-    index = torch.where(inside, problem.place, len(problem.places))[..., None].expand_as(values)
+    index = torch.where(inside, place, len(problem.places))[..., None].expand_as(values)
     return total.scatter_add(1, index, values)[:, :-1]
 
 

@@ -17,7 +17,7 @@ import copy
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -26,11 +26,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from data import attention
+from data import attention, hooks
 from data.attention import Attended
 from data.config import DEFAULT_MODEL
 from data.crew import Crew
 from data.errors import Mistake, unknown
+from data.hooks import Edit
 from data.weights import locate, quiet
 from data.words import Site, digest_files
 
@@ -40,9 +41,6 @@ INNER = {"attn_z": "attn.o", "mlp_post": "mlp.out"}
 """The sites inside a part, and the projection whose input they are."""
 READABLE = (*SUPPORTED, *INNER, *attention.KINDS)
 NORMS = ("ln1", "ln1_post", "ln2", "ln2_post")
-
-Edit = Callable[[Tensor], Tensor | None]
-"""Given a site's value [batch, pos, d_model], what to put there instead, or None to leave it."""
 
 
 @runtime_checkable
@@ -90,8 +88,8 @@ class Subject:
     d_model: int
     prefix: tuple[int, ...]
     modules: Mapping[str, str]
-    """Module paths by role: blocks, the final norm, and within a block attn, mlp, attn.o, mlp.out, its norms, and the
-    MLP again as `gated` if it is."""
+    """Module paths by role: blocks, the final norm, and within a block attn, mlp, attn.o, mlp.out, its norms; the MLP
+    again as `gated` if it is, and as `resid_mid` the norm that it reads through, if attention's output is there."""
     _blocks: list[nn.Module] = field(default_factory=list, repr=False)
     _attended: dict[int, Attended] = field(default_factory=dict, repr=False)
 
@@ -246,17 +244,20 @@ class Subject:
             with attention.edited(self.part(layer, "attn"), site.kind, edit):
                 yield
             return
-        entered = {"resid_pre": "", "resid_mid": "ln2", "mlp_in": "mlp"} | INNER
-        if site.kind in entered:
-            enter = functools.partial(_edit_input, edit)
-            handle = self.part(layer, entered[site.kind]).register_forward_pre_hook(enter, with_kwargs=True)
+        entered = {"resid_pre": "", "mlp_in": "mlp"} | INNER
+        if site.kind == "resid_mid":
+            handles = hooks.between(self.part(layer, "resid_mid"), self.part(layer, ""), edit)
+        elif site.kind in entered:
+            handles = [hooks.before(self.part(layer, entered[site.kind]), edit)]
         else:
-            part = self.part(layer, "" if site.kind == "resid_post" else site.kind.removesuffix("_out"))
-            handle = part.register_forward_hook(functools.partial(_edit_output, edit))
+            handles = [
+                hooks.after(self.part(layer, "" if site.kind == "resid_post" else site.kind[: -len("_out")]), edit)
+            ]
         try:
             yield
         finally:
-            handle.remove()
+            for handle in handles:
+                handle.remove()
 
     def part(self, layer: int, role: str) -> nn.Module:
         """The module of a block that has `role` (see `modules`), the block itself for none. Raises `Mistake` without."""
@@ -319,21 +320,6 @@ def _keep(values: dict[Site, Tensor], site: Site, value: Tensor) -> None:
     values[site] = value
 
 
-def _edit_input(edit: Edit, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    if args:
-        new = edit(args[0])
-        return None if new is None else ((new, *args[1:]), kwargs)
-    new = edit(kwargs["hidden_states"])
-    return None if new is None else (args, kwargs | {"hidden_states": new})
-
-
-def _edit_output(edit: Edit, _: nn.Module, __: Any, output: Any) -> Any:
-    new = edit(output[0] if isinstance(output, tuple) else output)
-    if new is None:
-        return None
-    return (new, *output[1:]) if isinstance(output, tuple) else new
-
-
 def _load(folder: Path, dtype: torch.dtype) -> tuple[Any, Any]:
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -367,6 +353,8 @@ def _module_paths(folder: Path, model: Any) -> dict[str, str]:
     inner = {role: part.name for role, part in blocks.submodules.items() if role in ("attn", "mlp", *NORMS)}
     if getattr(bare.cfg, "gated_mlp", False) and "mlp" in inner:
         inner["gated"] = inner["mlp"]
+    if "ln2" in inner and not getattr(bare.cfg, "parallel_attn_mlp", False):
+        inner["resid_mid"] = inner["ln2"]
     for place in INNER.values():
         part, _, last = place.partition(".")
         if part in inner and (projection := (blocks.submodules[part].submodules or {}).get(last)):

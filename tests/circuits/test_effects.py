@@ -77,7 +77,8 @@ class Linear:
 
     def run(self, tokens, *, edits=None, start=None, stop=None, keep=None):
         if start is not None:
-            return start[1][:, -1:] @ self.weight
+            site, x = start
+            return (edits or {}).get(site, lambda x: x)(x)[:, -1:] @ self.weight
         value: dict[str, torch.Tensor] = {}
         self.inner.run(tokens, edits=edits, start=start, stop=stop)
         if stop is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,6 +105,29 @@ def test_sites_inside_a_part_are_the_input_of_its_projection(subject: Subject, k
     torch.testing.assert_close(projection(seen["x"]), next(iter(out.values())))
     torch.testing.assert_close(seen["x"], cache[site.hook].reshape(seen["x"].shape))  # heads side by side
     assert not torch.allclose(plain, changed)
+
+
+def test_the_stream_between_attention_and_mlp_goes_to_both(subject: Subject) -> None:
+    """What is put there reaches the MLP and passes it by: in the end stands the one and what the other makes of it."""
+    tokens, mid = torch.tensor([[0, 5, 9]]), Site(0, "resid_mid")
+    seen: dict[str, torch.Tensor] = {}
+    put = torch.randn(1, 3, subject.d_model, generator=torch.Generator().manual_seed(0))
+    names = {Site(0, "mlp_out"): "mlp", Site(0): "end", Site(1, "resid_pre"): "next"}
+    edits = {site: functools.partial(seen.__setitem__, name) for site, name in names.items()}
+    with torch.no_grad():
+        subject.run(tokens, edits={mid: lambda _: put, **edits})
+        mlp = subject.part(0, "mlp")(subject.part(0, "ln2")(put))
+    torch.testing.assert_close(seen["mlp"], mlp)
+    torch.testing.assert_close(seen["end"], put + mlp)
+    assert torch.equal(seen["end"], seen["next"])
+    plain, read = subject.run(tokens), subject.run(tokens, edits={mid: lambda x: seen.update(mid=x)})
+    assert torch.equal(plain, read)
+
+
+def test_parallel_blocks_have_no_stream_in_between(subject: Subject) -> None:
+    other = replace(subject, modules={k: v for k, v in subject.modules.items() if k != "resid_mid"})
+    with pytest.raises(Mistake, match="blocks have no resid_mid of their own; choose resid_pre or resid_post"):
+        other.run(torch.tensor([[0]]), edits={Site(0, "resid_mid"): lambda x: x})
 
 
 def test_wrong_sites(subject: Subject) -> None:
