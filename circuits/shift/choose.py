@@ -51,13 +51,17 @@ class Shown:
 
 
 def shown(problem: Problem, effects: Effects, reader: Reader, neutral: Corpus | None, count: int) -> list[Shown]:
-    """The `count` latents with the largest effects, at the texts' own tokens."""
+    """The `count` latents with the largest effects, at the texts' own tokens. Raises `Mistake` when none ever fires."""
     here = problem.places.index(BODY)
     order = torch.tensor([
         i for i in effects.ranking().tolist()
         if effects.nodes[i].latent is not None and effects.nodes[i].position == here
-    ][:count])  # fmt: skip
+    ][:count], dtype=torch.long)  # fmt: skip
     nodes = [effects.nodes[i] for i in order.tolist()]
+    if not nodes:
+        raise Mistake(
+            "No latent fires in any of these texts, so that there is nothing to remove. Choose other --sites."
+        )
     estimated = intervals.of_means(effects.matrix(order)).T.tolist()
     exact = verify.exact_effects(problem, nodes)
     verified = intervals.of_means(exact.matrix(torch.arange(len(nodes)))).T.tolist()

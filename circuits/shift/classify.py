@@ -85,7 +85,7 @@ def at_random(like: Removal, effects: Effects, seed: int) -> Removal:
     chosen: dict[Site, Tensor] = {}
     for site, nodes in like.items():
         live = {n.latent for n in effects.nodes if n.site == site and n.latent is not None} - set(nodes.tolist())
-        pool = torch.tensor(sorted(live))
+        pool = torch.tensor(sorted(live), dtype=torch.long)
         chosen[site] = pool[torch.randperm(len(pool), generator=generator)[: len(nodes)]]
     return chosen
 

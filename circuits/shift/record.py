@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from circuits.calibration import plain
 from circuits.shift.classify import MEASURES, size_of
 from data.runs import Run
 from data.sql import Answer, as_table
@@ -21,7 +22,8 @@ CONTROL = "random latents"
 
 def store(workspace: Workspace, run: Run, found: Found, spell: Spell) -> None:
     """All rows in one transaction."""
-    run.summary |= {"removed": size_of(found.removal), "pearson": found.pearson, "selfcheck": asdict(found.check)}
+    run.summary |= {"removed": size_of(found.removal), "selfcheck": asdict(found.check)}
+    run.summary |= {"calibration": plain(found.calibration), "errors": {str(s): e for s, e in found.errors.items()}}
     with workspace.write() as db:
         append(db, "shift_latents", list(_latents(run.run, found, spell)))
         append(db, "shift_scores", list(_scores(run.run, found)))
@@ -77,8 +79,21 @@ def tables(found: Found, spell: Spell) -> str:
     advice = "" if found.removal else "Nothing was removed: name latents of the first table with --remove.\n"
     return (
         f"{as_table(latents)}\n{as_table(scores)}\nlabel should be high, cue near 50 %, worst group high; intervals are "
-        f"95 %. Estimated and exact effects correlate at {found.pearson:.2f}.\n{advice}"
+        f"95 %.\n{_calibrated(found)}{_lost(found)}{advice}"
     )
+
+
+def _calibrated(found: Found) -> str:
+    one = found.calibration
+    if one is None:
+        return ""
+    correlation = _short(Estimate(one.pearson, one.pearson_lower, one.pearson_upper))
+    return f"Estimated and exact effects of the latents shown correlate at {correlation}.\n"
+
+
+def _lost(found: Found) -> str:
+    shares = ", ".join(f"{site} {100 * share:.0f} %" for site, share in found.errors.items())
+    return f"Of the estimated effects on the probe, this much stands in errors and cannot be removed: {shares}.\n"
 
 
 def _short(estimate: Estimate) -> str:

@@ -18,6 +18,7 @@ import torch
 
 from circuits import mediators as rooms
 from circuits import methods, splice
+from circuits.calibration import Calibration, calibrate
 from circuits.effects import Effects
 from circuits.problem import Problem
 from circuits.setup import find_mediators
@@ -31,7 +32,7 @@ from data import parts, progress, runs
 from data.errors import Mistake
 from data.models import Subject
 from data.store import Workspace
-from data.words import Pair, digest, parse_sites
+from data.words import Pair, Site, digest, parse_sites
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +43,10 @@ class Found:
     removal: Removal
     classifiers: Sequence[Classifier]
     check: splice.SelfCheck
-    pearson: float
-    """Between the estimated and the exact effects of the latents shown."""
+    calibration: Calibration | None
+    """Of the estimated against the exact effects of the latents shown; none when they are too few."""
+    errors: Mapping[Site, float]
+    """The share of each site's estimated effects that stands in the dictionary's errors, where nothing can be removed."""
 
 
 def shift(workspace: Workspace, config: ShiftConfig) -> str:
@@ -69,7 +72,10 @@ def shift(workspace: Workspace, config: ShiftConfig) -> str:
 def reader_of(workspace: Workspace, subject: Subject, config: ShiftConfig) -> Reader:
     """The probe's site and the dictionaries at and before it. Raises `Mistake` when there is none."""
     known = find_mediators(workspace, subject, config.sites, ["latents"])
-    site = parse_sites(config.site)[0] if config.site else sorted(known)[len(known) // 2]
+    named = parse_sites(config.site) if config.site else (sorted(known)[len(known) // 2],)
+    site = subject.check(named[0])
+    if len(named) > 1:
+        raise Mistake(f"--site {config.site} names {len(named)} sites; the probe reads one.")
     used = {s: one for s, one in known.items() if not site < s}
     if not used:
         raise Mistake(
@@ -97,12 +103,22 @@ def find(reader: Reader, corpora: Mapping[str, Corpus], config: ShiftConfig, pha
         for number, make in enumerate(makers := _makers(reader, corpora, config, probe, effects, candidates, removal)):
             rows.append(make())
             report(number + 1, len(makers))
-    return Found(candidates, removal, rows, check, _pearson(candidates))
+    estimated, exact = (
+        torch.tensor([getattr(one, kind).value for one in candidates]) for kind in ("effect", "verified")
+    )
+    calibration = calibrate(estimated, exact, config.seed)
+    return Found(candidates, removal, rows, check, calibration, _in_errors(effects, problem))
 
 
-def _pearson(candidates: Sequence[Shown]) -> float:
-    pairs = torch.tensor([[one.effect.value, one.verified.value] for one in candidates])
-    return float(torch.corrcoef(pairs.T)[0, 1]) if len(pairs) > 1 else float("nan")
+def _in_errors(effects: Effects, problem: Problem) -> dict[Site, float]:
+    """Absolute mean effects of errors over those of all nodes, at the texts' own tokens."""
+    here, size = problem.places.index(BODY), effects.mean.abs().tolist()
+    whole, errors = dict.fromkeys(problem.sites, 0.0), dict.fromkeys(problem.sites, 0.0)
+    for node, effect in zip(effects.nodes, size, strict=True):
+        if node.site is not None and node.position == here:
+            whole[node.site] += effect
+            errors[node.site] += effect * (node.latent is None)
+    return {site: errors[site] / max(total, 1e-30) for site, total in whole.items()}
 
 
 def problem_of(reader: Reader, probe: Probe, corpus: Corpus, truth: str, config: ShiftConfig) -> Problem:

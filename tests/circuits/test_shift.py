@@ -131,7 +131,9 @@ def test_shift_frees_a_probe_from_a_planted_cue(reader: Reader, corpora: Mapping
     assert rows["random latents"]["worst group"] < 0.5
     assert rows["all latents shown"]["label"] < 0.9
     assert found.check.passed
-    assert found.pearson > 0.999  # the probe is linear in its latents here
+    assert found.errors[SITE] < 0.01  # the dictionary is perfect, but for its threshold
+    assert found.calibration is not None
+    assert found.calibration.pearson > 0.999  # the probe is linear in its latents here
 
 
 def test_a_persons_choice_is_what_is_removed(reader: Reader, corpora: Mapping[str, Corpus], tmp_path: Path) -> None:
@@ -354,6 +356,8 @@ def test_the_command_from_texts_to_tables(
     ("option", "said"),
     [
         (("--site", "resid_pre:0"), "There is no dictionary at or before the probe's site resid_pre:0"),
+        (("--site", "resid_post:0,1"), "--site resid_post:0,1 names 2 sites; the probe reads one."),
+        (("--site", "resid_post:7"), "has 2 blocks (0 to 1); there is no site resid_post:7"),
         (("--remove", "resid_post:1/latent:96"), "There is no latent 'resid_post:1/latent:96' to remove."),
         (("--texts", "nowhere.jsonl"), "The texts 'nowhere.jsonl' cannot be read"),
         (("--method", "guess"), "There is no method 'guess'."),
