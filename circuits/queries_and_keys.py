@@ -1,7 +1,7 @@
 """What changes in the output of attention when one query or one key changes, exactly.
 
 Attention's softmax saturates, so that the gradient at a query or key says little of a whole patch; what follows the
-output of attention is often closer to linear. AtP* (arXiv 2403.00745, section 3.1) therefore recomputes attention with the
+output of attention is often closer to linear. AtP* (arXiv 2403.00745) therefore recomputes attention with the
 patched query or key and lets only the gradient at the output estimate the rest.
 
 1. A query is felt in its own row: the output of its head at its position is computed again (equation 7 there).

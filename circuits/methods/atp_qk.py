@@ -1,4 +1,4 @@
-"""Attribution patching with AtP*'s fix for queries and keys alone (arXiv 2403.00745, section 3.1).
+"""Attribution patching with AtP*'s fix for queries and keys alone (arXiv 2403.00745).
 
 Attention is computed again with the patched query or key, and the gradient at its output estimates the rest. Over many
 prompts, where cancellation differs from one to the next, that paper finds it enough; `atp_star` adds GradDrop.

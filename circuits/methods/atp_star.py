@@ -1,4 +1,4 @@
-"""AtP*: attribution patching with its two known blind spots mended (arXiv 2403.00745, section 3).
+"""AtP*: attribution patching with its two known blind spots mended (arXiv 2403.00745).
 
 1. One pass in which all sites are watched, and one backward pass, give plain attribution patching of every node.
 2. Queries and keys saturate the softmax, so their gradients say little of a patch: attention is computed again with the
