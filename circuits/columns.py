@@ -7,7 +7,9 @@
 3. The columns are chosen by what both circuits hold together, the largest mean absolute effect over all examples: a choice
    that does not know which example is whose cannot make a difference (Bourgon et al. 2010, "independent filtering").
 4. An edge is compared where its ends are joined in both circuits. One that is in one circuit alone had, in the other, a
-   mean below the floor, and nothing else was kept of it: it gets mean 0 and the spread that it has where it was kept.
+   mean below the floor, and nothing else was kept of it: it gets the mean nearest to its own that it can have had, and
+   the spread that it has where it was kept. (With zeros instead, two halves of the same data differed in 37 % of trials
+   at a rate of 10 %.)
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from circuits.record import FLOOR
 from circuits.stored import Stored
 from data.errors import Mistake
 from data.words import Node, Site
@@ -47,6 +50,11 @@ class Side:
     """What a key is called in this circuit."""
     places: str = "place"
     """How places are compared: place, role, sum."""
+
+    @property
+    def floor(self) -> float:
+        """The mean effect below which an edge was not kept."""
+        return FLOOR * abs(float(self.stored.total.mean()))
 
     def ranks(self) -> dict[Node, int]:
         """The best place of each key in the circuit, from 1."""
@@ -133,9 +141,9 @@ def edge_columns(left: Side, right: Side, most: int, *, seed: int = 0) -> Column
     for key in dict.fromkeys([*here, *there]):
         a, b = here.get(key), there.get(key)
         if a is None and b is not None:
-            a = _unseen(b, left.stored.effects.examples, generator)
+            a = _unseen(b, left, generator)
         elif b is None and a is not None:
-            b = _unseen(a, right.stored.effects.examples, generator)
+            b = _unseen(a, right, generator)
         assert a is not None
         assert b is not None
         both[key] = a, b
@@ -165,6 +173,7 @@ def _edges_of(side: Side, joined: set[Node]) -> dict[Key, Float[Tensor, " exampl
     return found
 
 
-def _unseen(seen: Float[Tensor, " examples"], examples: int, generator: torch.Generator) -> Float[Tensor, " others"]:
-    drawn = seen[torch.randint(len(seen), (examples,), generator=generator)]
-    return drawn - drawn.mean()
+def _unseen(seen: Float[Tensor, " examples"], side: Side, generator: torch.Generator) -> Float[Tensor, " others"]:
+    """What an edge with effects `seen` in the other circuit may have had in this one, where it was below the floor."""
+    drawn = seen[torch.randint(len(seen), (side.stored.effects.examples,), generator=generator)]
+    return drawn - drawn.mean() + seen.mean().clamp(-side.floor, side.floor)
