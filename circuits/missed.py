@@ -1,14 +1,15 @@
 """How large an effect may have been missed: upper bounds on every node that was not verified.
 
-`bound` is the diagnostic of AtP* (Kramar et al. 2024, arXiv 2403.00745, "Diagnostics"):
+`bound` follows the diagnostic of AtP* (Kramár et al. 2024, arXiv 2403.00745, "Diagnostics"):
 1. On every example, random subsets S of the unverified nodes that differ there take their reference values together, the
    rest reacts, and I(S) is the metric lost. Every node is in the same share of an example's subsets.
-2. I_SS(n) = mean of I(S) with n - mean without n: n's effect in the company of random others.
+2. I_SS(n) = mean of I(S) with n - mean without n: n's effect in the company of random others. What n does alone may differ
+   where nodes interact, and the bound is on I_SS.
 3. What the estimates foretell of I(S) is subtracted first and n's own estimate added again afterwards: the means keep
    their values, for inclusion is independent between nodes, and most of their spread goes.
 4. Welch's one-sided t-test rejects |I_SS(n)| >= theta where (theta - |mean|) / standard error > t. The bound is the largest
-   theta that is rejected for no node. It holds for all nodes at once at the stated confidence, without correction: to
-   exceed it, the largest of them must exceed its own.
+   theta that the test of some node does not reject. It holds for all nodes at once at the stated confidence, without
+   correction: to exceed it, the largest of them must exceed its own.
 5. The same for lots dealt at random, where no node has an effect, is the least that such a test could show: `chance`.
 
 `sample_bound` needs no company: of nodes verified at random none exceeded the largest, so with confidence c at most
@@ -57,7 +58,7 @@ class Subsets:
 
 @dataclass(frozen=True, eq=False)
 class Tested:
-    """I_SS of every node and its standard error; both over all examples, those where the node is silent counted as 0."""
+    """I_SS of every node, a mean over all examples in which those where the node is silent count as 0."""
 
     mean: Float[Tensor, " nodes"]
     upper: Float[Tensor, " nodes"]
@@ -147,7 +148,7 @@ def _take_out(
     chosen = torch.zeros(len(rows), len(problem.places), one.count + 1, dtype=torch.bool)
     chosen[:, layer.place, column] = out
     place = problem.place[rows]
-    at = chosen.gather(1, place.clamp_min(0)[..., None].expand(-1, -1, one.count + 1)) & (place >= 0)[..., None]
+    at = chosen[torch.arange(len(rows))[:, None], place.clamp_min(0)] & (place >= 0)[..., None]
     f = one.encode(x)
     e = x - one.decode(f)
     f = torch.where(one.spread(at[..., :-1]), state.f_patch[rows], f)
