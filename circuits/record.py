@@ -147,6 +147,7 @@ def _summary(config: CircuitConfig, found: Found, sure: statistics.Sureness, gra
         "total_effect": found.problem.total_effect,
         "site_effects": whole,
         "completeness_gap": {s: (value - whole[s]) / (whole[s] or 1.0) for s, value in by_site.items()},
+        "halves_apart": found.gathered.apart,
         "candidates": len(found.effects.nodes),
         "errors_kept": sum(found.effects.nodes[i].kind == "error" for i in found.ranking.tolist()),
         **statistics.cancelled(found.effects.matrix(found.ranking)),

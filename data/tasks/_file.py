@@ -18,7 +18,7 @@ import json
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,12 @@ def digest_of(path: str) -> str:
 
 
 def pairs(path: str, tokenize: Tokenize, *, prefix: Sequence[int], seed: int) -> Iterator[Pair]:
-    """The different pairs of the file, shuffled. Raises `Mistake` when a row cannot be used with this tokenizer."""
-    found = dict.fromkeys(_pair(row, tokenize, prefix) for row in read(path))
-    known = list(_by_position(list(found)))
+    """The different pairs of the file, shuffled, whatever the order of its rows.
+
+    Raises `Mistake` when a row cannot be used with this tokenizer.
+    """
+    found = {_pair(row, tokenize, prefix) for row in read(path)}
+    known = list(_by_position(sorted(found, key=astuple)))
     random.Random(seed).shuffle(known)
     yield from known
 

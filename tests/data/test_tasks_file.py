@@ -103,6 +103,7 @@ def test_equal_rows_are_one_pair_and_the_seed_sets_the_order(tmp_path: Path) -> 
     assert len(pairs(path)) == 5
     assert pairs(path, 1) != pairs(path, 2)
     assert set(pairs(path, 1)) == set(pairs(path, 2))
+    assert pairs(path, 1) == pairs(jsonl(tmp_path / "turned.jsonl", *rows[::-1]), 1)
 
 
 def test_a_file_is_known_by_its_content(tmp_path: Path) -> None:
