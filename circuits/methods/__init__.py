@@ -3,7 +3,8 @@
 A method has `gradients(problem, steps, report)`, which returns one averaged gradient [batch pos d_model] per site, for
 `circuits.effects.from_gradients`; or, when it does not work by gradients, `effects(problem, steps, report)`, whose `score`
 may rank the nodes otherwise than by their mean effect. `COST` says in words how many passes it takes. A method whose
-effects are not against the problem's own reference says against which in `AGAINST`.
+effects are not against the problem's own reference says against which in `AGAINST`. One that changes what the model's own
+modules do, and so takes a `data.models.Subject` only, has `NEEDS_MODULES`.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from data.progress import Report
 from data.words import Site
 
 COST = "one forward and backward pass, for all sites together"
+NEEDS_MODULES = True
 
 
 def gradients(problem: Problem, steps: int, report: Report) -> Mapping[Site, Tensor]:  # noqa: ARG001
