@@ -16,7 +16,7 @@ WIDTH = 100
 
 
 def report(workspace: Workspace) -> str:
-    """The newest dictionaries, circuit and scores as text."""
+    """The newest dictionaries, circuit and scores as text; a circuit that was traced here, not an imported one."""
     out = io.StringIO()
     console = Console(file=out, width=WIDTH, markup=False, highlight=False)
     _dictionaries(console, workspace)
@@ -61,7 +61,7 @@ def _circuit(console: Console, workspace: Workspace) -> None:
     rows = _ask(
         workspace,
         "select circuit, task, method, pairs, calibration, selfcheck, c.summary from circuits c join runs using (run) "
-        "order by started desc limit 1",
+        "where verb = 'circuit' order by started desc limit 1",
     )
     if not rows:
         return

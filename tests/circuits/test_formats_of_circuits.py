@@ -16,6 +16,7 @@ from circuits.formats import KEY
 from circuits.formats._graph import cantor, unpaired
 from data import parts, queries
 from data.errors import Mistake
+from data.report import report
 from data.store import Workspace
 
 Document = dict[str, Any]
@@ -372,6 +373,7 @@ def test_the_verbs(traced: tuple[Workspace, str], tmp_path: Path, capsys: pytest
     status, out, err = run("import-circuit", str(path))
     assert status == 0, err
     assert out.strip() in {row["circuit"] for row in queries.circuits(workspace)}
+    assert f"Circuit {circuit}: agreement" in report(workspace)  # the newest that was traced here
     assert "exists already; nothing is overwritten" in run("export-circuit", circuit, "--to", str(path))[2]
     assert "There is no circuit 'zzz'" in run("export-circuit", "zzz", "--to", str(tmp_path / "z.json"))[2]
     unknown = run("export-circuit", circuit, "--to", str(tmp_path / "z.json"), "--format", "ep")[2]
