@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 
 import lacewing
 from circuits import columns, permutation
+from circuits import diff as diff_room
 from circuits.columns import METRIC, Columns, Side, edge_columns, node_columns, places, shared_sites
 from circuits.diff import control, refuse_unlike, shared_prompts, sides, status, tell_apart
 from circuits.diff_config import DiffConfig
@@ -459,6 +460,47 @@ def test_the_verb(two: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     assert sql.ask(two, "select count(*) from runs where verb = 'diff'").rows == [(1,)]
     assert lacewing.main([*given, "--format", "csv", "--limit", "1"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 6
+
+
+@dataclass
+class Rows:
+    """As much of a dictionary as a comparison asks for."""
+
+    W_dec: torch.Tensor
+
+
+@pytest.fixture
+def turned(two: Workspace, monkeypatch: pytest.MonkeyPatch) -> dict[str, Rows]:
+    """Circuit `right` with another dictionary `e`: the latents of `d` in another order, the last one an unrelated one."""
+    w = torch.eye(6)[:4]
+    known = {"d": Rows(w), "e": Rows(torch.cat([w[[1, 0, 2]], torch.eye(6)[5:]]))}
+    monkeypatch.setattr(diff_room, "load_dictionary", lambda _, digest: known[digest])
+    with two.write() as db:
+        db.execute("update circuits set dictionaries = '{\"resid_post:0\": \"e\"}' where circuit = 'right'")
+    return known
+
+
+def test_circuits_of_two_dictionaries(
+    two: Workspace, turned: dict[str, Rows], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lacewing.main(["diff", "left", "right", "--workspace", str(two.folder)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The dictionaries at resid_post:0 differ: 86% of the latents in use have a partner by decoder cosine" in said
+    assert "0 nodes of the first circuit and 1 of the second have no counterpart and were not compared." in said
+    query = "select left_name, right_name from differences where kind = 'node' order by left_name"
+    rows = [tuple(name.split(":")[-1] for name in row) for row in sql.ask(two, query).rows]
+    assert rows == [("0@0", "1@0"), ("1@0", "0@0"), ("2@0", "2@0")]
+
+
+def test_dictionaries_that_cannot_be_lined_up(
+    two: Workspace, turned: dict[str, Rows], capsys: pytest.CaptureFixture[str]
+) -> None:
+    turned["e"] = Rows(torch.eye(5))
+    assert lacewing.main(["diff", "left", "right", "--workspace", str(two.folder)]) == 2
+    assert "The dictionaries at resid_post:0 write activations of width 6 and 5" in capsys.readouterr().err
+    heads = stored(torch.ones(2, 1), [Node(Site(0), "head", 0, 0)], 1, None, dictionaries={"resid_post:0": "heads"})
+    with pytest.raises(Mistake, match="At resid_post:0 the two circuits have nodes of different kinds"):
+        diff_room.lined_up(two, load(two, "left"), heads, (Site(0),), DiffConfig("a", "b"))
 
 
 def test_paths_by_the_verb(two: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
