@@ -57,7 +57,8 @@ def test_every_step_left_its_rows(demo: Workspace) -> None:
 
 
 def test_the_circuit_is_faithful_and_checked(demo: Workspace) -> None:
-    best = "select {} from evaluations where kind = 'faithfulness' and size = 40"
+    own = "evaluations join circuits using (circuit, ablation)"
+    best = f"select {{}} from {own} where kind = 'faithfulness' and mask = 'nodes' and size = 40"
     assert one(demo, best.format("value")) > 0.6
     assert one(demo, best.format("control")) < 0.4
     check = json.loads(sql.ask(demo, "select selfcheck from circuits").rows[0][0])
