@@ -234,7 +234,8 @@ def _stop_on_sigterm() -> None:
 
 
 def _help() -> str:
-    verbs = "\n".join(f"  {name:<10} {verb.help}" for name, verb in VERBS.items())
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:<{width}} {verb.help}" for name, verb in VERBS.items())
     return (
         "lacewing: a workbench for sparse-autoencoder feature circuits\n\n"
         f"usage: lacewing VERB [options]\n\n{verbs}\n\n"
