@@ -63,7 +63,7 @@ def test_the_mask_sees_what_stands_in_for_each_other() -> None:
     sooner than of AND's, which are both needed."""
     score = {}
     for gate in (both, either):
-        found = methods.estimate(between([[1, 1, 1]] * 6, [[0, 0, 0]] * 6, gate), "sparse_mask", 3)
+        found = methods.estimate(between([[1, 1, 1]] * 6, [[0, 0, 0]] * 6, gate), "sparse_mask", 9)
         assert set(found.ranking()[:2].tolist()) == {0, 1}
         assert found.score is not None
         score[gate] = found.score.tolist()
