@@ -60,6 +60,8 @@ class Row:
     recall: float = 0.0
     chance: float = 0.0
     """The precision of as many nodes or edges drawn at random from those that may matter."""
+    chance_recall: float = 0.0
+    """The recall of the same."""
     missed: str = ""
     error: str = ""
     seconds: float = 0.0
@@ -184,7 +186,10 @@ def _one(case: Case, row: Row, seed: int) -> Row:
     missed = ", ".join(sorted(map(_said, set(case.truth) - set(found))))
     chance = len(set(case.truth) & set(pool)) / max(len(pool), 1)
     precision = right / max(len(found), 1)
-    return replace(row, precision=precision, recall=right / len(case.truth), chance=chance, missed=missed)
+    return replace(
+        row, precision=precision, recall=right / len(case.truth), chance=chance,
+        chance_recall=min(1.0, len(found) / max(len(pool), 1)), missed=missed,
+    )  # fmt: skip
 
 
 def _nodes_by(method: str, config: SelftestConfig) -> Search:
@@ -248,11 +253,11 @@ def _said(item: Any) -> str:
 
 
 def _records(row: Row, run: str, config: SelftestConfig) -> Iterator[dict[str, Any]]:
-    for metric in ("precision", "recall"):
+    for metric, control in (("precision", row.chance), ("recall", row.chance_recall)):
         yield {
             "task": f"selftest {row.program}", "site": row.dictionary, "method": row.method,
             "metric": f"{row.kind} {metric}", "value": getattr(row, metric), "lower": None, "upper": None,
-            "control": row.chance, "trials": config.rotations, "run": run,
+            "control": control, "trials": config.rotations, "run": run,
         }  # fmt: skip
 
 

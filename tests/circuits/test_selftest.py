@@ -105,7 +105,8 @@ def test_the_command_prints_a_table_and_keeps_it(tmp_path: Path, capsys: pytest.
     assert "No real model was spliced: There is no model folder 'nowhere'." in said
     with Workspace.open(tmp_path / "ws").read() as db:
         rows = db.execute("select metric, value, control from bench where task = 'selftest hist'").fetchall()
-        assert ("nodes recall", 0.4, pytest.approx(5 / 12)) in rows
+        assert ("nodes recall", 0.4, pytest.approx(2 / 12)) in rows
+        assert ("nodes precision", 1.0, pytest.approx(5 / 12)) in rows
         assert db.execute("select status from runs").fetchall() == [("done",)]
 
 
