@@ -120,6 +120,39 @@ def test_effects_of_queries_and_keys_on_a_model(subject: Subject, pairs: list[Pa
     assert float(expected.abs().max()) > 1e-2
 
 
+def longer(pair: Pair) -> Pair:
+    """The same pair with its second token said twice."""
+
+    def twice(tokens: tuple, at: int = 1) -> tuple:
+        return (*tokens[: at + 1], *tokens[at:])
+
+    return Pair(
+        twice(pair.clean), twice(pair.counterfactual), pair.answer, pair.counter_answer, twice(pair.roles), "", ""
+    )
+
+
+def test_prompts_of_unequal_length(subject: Subject, pairs: list[Pair]) -> None:
+    """Padding is no place: it is neither patched nor counted."""
+    uneven = [longer(pair) if i % 2 else pair for i, pair in enumerate(pairs[:4])]
+    problem = problem_of(subject, uneven, ["queries", "keys"], [0])
+    found = methods.estimate(problem, "atp_qk", 1)
+    assert set(problem.place.unique().tolist()) == {-1, *range(len(problem.places))}
+    expected = torch.stack([by_hand(problem, node) for node in found.nodes], dim=1)
+    torch.testing.assert_close(found.matrix(torch.arange(len(found.nodes))), expected, atol=2e-5, rtol=1e-4)
+
+
+def test_all_queries_or_keys_of_a_block_as_one_node(subject: Subject, pairs: list[Pair]) -> None:
+    """Heads do not feel each other, so their effects add up; single coordinates of a query are left to the gradient."""
+    sites = [Site(1, "attn_q"), Site(1, "attn_k")]
+    problem = Problem.of(subject, {s: mediators.mediator("sites", subject, s) for s in sites}, pairs)
+    found = methods.estimate(problem, "atp_qk", 1)
+    expected = torch.stack([by_hand(problem, node) for node in found.nodes], dim=1)
+    torch.testing.assert_close(found.matrix(torch.arange(len(found.nodes))), expected, atol=2e-5, rtol=1e-4)
+    neurons = Problem.of(subject, {s: mediators.mediator("neurons", subject, s) for s in sites}, pairs[:3])
+    plain, fixed = (methods.estimate(neurons, name, 1) for name in ("attribution_patching", "atp_qk"))
+    torch.testing.assert_close(fixed.mean, plain.mean, atol=1e-6, rtol=1e-4)
+
+
 def test_the_fix_is_nearer_the_truth_where_attention_saturates(subject: Subject, pairs: list[Pair]) -> None:
     """With queries six times as long, and every key and query patched exactly."""
 
