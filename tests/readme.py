@@ -23,6 +23,7 @@ PARTS = {
     "circuits/metrics": "`NAME`, `NEEDS_CLEAN`, `score(logits, aim)`: one number per prompt",
     "circuits/methods": "`COST`, and `gradients(problem, steps, report)` or `effects(...)`",
     "circuits/interventions": "`AMOUNT`, `REFERENCE`, `WHOLE`, `changed(seen, amount)`: what is done to a node",
+    "circuits/known": "`OUTPUT`, `SITES`, `LEAVE_OUT`, `pairs(model)`, `nodes()`, `edges()`: a compiled program's circuit",
     "circuits/vectors": "`COST`, `vectors(problem, rows, seed)`: what contexts are clustered by",
     "circuits/formats": "a file format of circuits, in and out",
     "autointerp/explainers": "`explain(...)`: a text or an error",
