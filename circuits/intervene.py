@@ -147,6 +147,8 @@ class Found:
     """Everything that is stored of an intervention."""
 
     problem: Problem
+    sites: Sequence[str]
+    """Where nodes are changed."""
     measured: Measured
     random: Float[Tensor, "examples draws"]
     """The change of the metric by random nodes."""
@@ -169,7 +171,7 @@ def _find(
         texts = _texts(change, config) if config.generate else {}
     with phase(f"control task {config.control or '(none)'}"):
         other = _other(setting, config, part, wanted) if config.control else None
-    return Found(change.problem, measured, random, texts, other)
+    return Found(change.problem, [str(site) for site in change.reached], measured, random, texts, other)
 
 
 def _pairs(setting: Setting, config: InterveneConfig) -> Sequence[Pair]:
@@ -233,7 +235,6 @@ def _other(setting: Setting, config: InterveneConfig, part: ModuleType, wanted: 
 def _row(setting: Setting, config: InterveneConfig, wanted: Sequence[Target], found: Found) -> dict[str, Any]:
     problem, measured = found.problem, found.measured
     first = problem.clean[0, : int(problem.aligned.last[0]) + 1]
-    assert measured.predicted is not None
     return {
         "model": setting.subject.digest, "task": None if config.prompt else config.task,
         "circuit": config.circuit or None, "example": config.prompt or setting.subject.tokenizer.decode(first),
@@ -282,13 +283,14 @@ def _other_row(config: InterveneConfig, other: Measured | None) -> dict[str, Any
 
 def _details(subject: Subject, found: Found) -> dict[str, Any]:
     measured = found.measured
+    assert measured.by_site is not None
+    by_site = dict(zip(found.sites, measured.by_site.mean(0).tolist(), strict=True))
     top = {
         when: [{"token": subject.spell([token])[0], "probability": share} for token, share in best]
         for when, best in measured.top.items()
     }
-    assert measured.predicted is not None
     return {
-        "predicted": measured.predicted.tolist(), "measured": measured.change.tolist(), "top": top,
+        "predicted": measured.predicted.tolist(), "by_site": by_site, "measured": measured.change.tolist(), "top": top,
         "draws": found.random.mean(0).tolist(),
         "texts": {when: subject.tokenizer.decode(list(ids)) for when, ids in found.texts.items()},
     }  # fmt: skip

@@ -41,10 +41,17 @@ def _metric(row: Mapping[str, Any]) -> list[str]:
     return [
         f"  {row['metric']} before     {_estimate(row, 'before')}",
         f"  {row['metric']} after      {_estimate(row, 'after')}",
-        f"  change, predicted  {_estimate(row, 'predicted')}",
+        f"  change, predicted  {_estimate(row, 'predicted')}{_by_site(row)}",
         f"  change, measured   {_estimate(row, 'measured')}",
         f"  answer preferred   {shares}",
     ]
+
+
+def _by_site(row: Mapping[str, Any]) -> str:
+    """Each site's part, where there are several: they may carry the same thing in turn, which the sum counts at each."""
+    sites = row["details"]["by_site"]
+    parts = ", ".join(f"{site} {value:.3g}" for site, value in sites.items())
+    return f"  (the sum of each site changed alone: {parts})" if len(sites) > 1 else ""
 
 
 def _controls(row: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,8 @@
 1. `measure` runs every prompt with the change made as the passes run, with attention free or frozen.
 2. `predict` adds up, over the sites reached, the gradient of the metric times the change there, averaged along the straight
    path from the site's own value to the changed one, every other site unchanged (integrated gradients, arXiv 1703.01365,
-   by the midpoint rule). A site alone is predicted exactly but for the rule's error; what sites do together is left out.
+   by the midpoint rule). A site alone is predicted exactly but for the rule's error; what sites do together is left out:
+   where deeper sites repeat what earlier ones carry, the sum counts it at each, and exceeds what is measured.
 3. `by_random_nodes` changes as many live nodes of the same sites and places in the same way.
 """
 
@@ -40,9 +41,16 @@ class Measured:
     after: Float[Tensor, " examples"]
     right_before: Float[Tensor, " examples"]
     right_after: Float[Tensor, " examples"]
-    predicted: Float[Tensor, " examples"] | None
+    by_site: Float[Tensor, "examples sites"] | None
+    """The predicted change, of each site changed alone."""
     top: dict[str, list[tuple[int, float]]]
     """Most likely tokens after the first prompt, and their probabilities, before and after."""
+
+    @property
+    def predicted(self) -> Float[Tensor, " examples"]:
+        """The sum of the sites' predictions: what several sites carry in turn is counted at each."""
+        assert self.by_site is not None
+        return self.by_site.sum(1)
 
     @property
     def change(self) -> Float[Tensor, " examples"]:
@@ -63,7 +71,7 @@ def measure(change: Change, *, freeze: bool = False, steps: int | None = None) -
         after=problem.metric(after, everyone),
         right_before=_right(problem, problem.clean_logits),
         right_after=_right(problem, after),
-        predicted=None if steps is None else predict(change, freeze=freeze, steps=steps),
+        by_site=None if steps is None else predict(change, freeze=freeze, steps=steps),
         top={when: _top(logits) for when, logits in first.items()},
     )
 
@@ -84,12 +92,12 @@ def _patterns(problem: Problem, rows: Tensor, freeze: bool) -> contextlib.Abstra
 
 
 @torch.no_grad()
-def predict(change: Change, *, freeze: bool = False, steps: int = 10) -> Float[Tensor, " batch"]:
-    """The predicted change of every prompt's metric; see the module. `steps` 0 takes the gradient at the prompt alone."""
+def predict(change: Change, *, freeze: bool = False, steps: int = 10) -> Float[Tensor, "batch sites"]:
+    """The predicted change of every prompt's metric by each site reached; `steps` 0 takes the gradient at the prompt."""
     found: list[Tensor] = []
     for rows in change.problem.chunks():
         with _patterns(change.problem, rows, freeze):
-            found.append(torch.stack([_at_site(change, site, rows, steps) for site in change.reached]).sum(0))
+            found.append(torch.stack([_at_site(change, site, rows, steps) for site in change.reached], dim=1))
     return torch.cat(found)
 
 

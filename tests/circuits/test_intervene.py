@@ -109,21 +109,23 @@ def test_a_site_alone_is_predicted_exactly(problem: Problem) -> None:
     for site in problem.sites:
         one = change(problem, "ablate", f"{site}/error@{place}", *(f"{site}/latent:{i}@{place}" for i in range(96)))
         found = measure(one, steps=40)
-        assert found.predicted is not None
         torch.testing.assert_close(found.predicted, found.change, atol=5e-3, rtol=5e-3)
         assert float(found.change.abs().max()) > 0.1
         effects = methods.estimate(problem, "attribution_patching", 1)
         chosen = [i for i, n in enumerate(effects.nodes) if n.site == site and n.position == place]
         total = -effects.matrix(torch.tensor(chosen)).sum(1)
-        torch.testing.assert_close(predict(one, steps=0), total, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(predict(one, steps=0).sum(1), total, atol=1e-4, rtol=1e-4)
 
 
 def test_two_sites_together_are_not_the_sum_of_their_predictions(problem: Problem) -> None:
     """The second site's change is made on what the first has already changed, which no sum of effects knows."""
     names = [f"{site}/latent:{i}" for site in problem.sites for i in range(96)]
     found = measure(change(problem, "ablate", *names), steps=20)
-    assert found.predicted is not None
     assert float((found.predicted - found.change).abs().mean()) > 0.1 * float(found.change.abs().mean())
+    assert found.by_site is not None
+    for number, site in enumerate(problem.sites):
+        alone = measure(change(problem, "ablate", *(f"{site}/latent:{i}" for i in range(96))))
+        torch.testing.assert_close(found.by_site[:, number], alone.change, atol=1e-2, rtol=1e-2)
 
 
 def patterns_by_hand(subject: Subject, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -161,7 +163,6 @@ def test_frozen_attention_is_the_clean_pattern_over_the_changed_values(problem: 
 def test_frozen_attention_is_predicted_as_it_is_measured(problem: Problem) -> None:
     one = change(problem, "ablate", "resid_post:0/error", *(f"resid_post:0/latent:{i}" for i in range(96)))
     found = measure(one, freeze=True, steps=40)
-    assert found.predicted is not None
     torch.testing.assert_close(found.predicted, found.change, atol=5e-3, rtol=5e-3)
     assert float((found.after - measure(one).after).abs().max()) > 1e-2
     bare = problem.run(torch.arange(4))  # nothing of the freezing is left behind
@@ -333,6 +334,7 @@ def test_the_verb_on_a_task(workspace: Workspace, tiny_model: Path, capsys: pyte
     assert (row["size"], row["examples"], row["control_task"]) == (2, 8, "agreement")
     assert json.loads(row["nodes"]) == ["attn_z:1/head:0", "attn_z:1/head:1@5"]
     assert len(row["details"]["measured"]) == 8
+    assert sum(row["details"]["by_site"].values()) == pytest.approx(row["predicted"], abs=1e-5)
     assert run(capsys, *given)[1] == out  # an equal run is not repeated
     assert len(queries.rows(workspace, "select * from runs")) == 1
 
