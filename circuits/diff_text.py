@@ -26,14 +26,15 @@ SHOWN = (
 
 def render(workspace: Workspace, run: str, config: DiffConfig) -> str:
     """The findings of a finished comparison: a table below sentences, JSON with the summary, or CSV of the findings."""
-    summary = runs.find(workspace, run)["summary"]
+    record = runs.find(workspace, run)
+    asked, summary = record["config"], record["summary"]
     found = queries.differences(workspace, run)
     if config.format == "json":
-        whole = {"run": run, "left": config.left, "right": config.right, "summary": summary, "differences": found}
+        whole = {"run": run, "left": asked["left"], "right": asked["right"], "summary": summary, "differences": found}
         return json.dumps(whole, ensure_ascii=False, indent=1)
     if config.format == "csv":
         return sql.as_csv(_answer(found, tuple(found[0]) if found else SHOWN)).rstrip("\n")
-    lines = [*sentences(config, summary)]
+    lines = [*sentences(asked["left"], asked["right"], summary)]
     if found:
         lines.append(sql.as_table(_answer(found[: config.limit], SHOWN)).rstrip("\n"))
     if len(found) > config.limit:
@@ -45,13 +46,13 @@ def _answer(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> sql.Answer:
     return sql.Answer(columns, [tuple(row[name] for name in columns) for row in rows])
 
 
-def sentences(config: DiffConfig, summary: Mapping[str, Any]) -> Iterator[str]:
-    """What was compared, how, what came out, and what could have."""
+def sentences(left: str, right: str, summary: Mapping[str, Any]) -> Iterator[str]:
+    """What was compared, how, what came out, and what could have; `left` and `right` are the circuits."""
     tested, rate = summary["tested"], summary["rate"]
     counts = {kind: sum(found.values()) for kind, found in summary["findings"].items()}
     yield (
         f"{counts['node']} of {tested['node']} nodes and {counts['edge']} of {tested['edge']} edges differ between "
-        f"{config.left} and {config.right}, at a false-discovery rate of {rate:g}."
+        f"{left} and {right}, at a false-discovery rate of {rate:g}."
     )
     deals = summary["control"]
     yield f"With the examples dealt at random, {deals['findings']:g} differ on average over {deals['deals']} deals."
