@@ -121,8 +121,16 @@ def to_metric(problem: Problem, nodes: Sequence[Node], effects: Effects, numbers
 def _direct_to_metric(problem: Problem, layer: Layer, rows: Tensor) -> Float[Tensor, "rows nodes"]:
     leaf = torch.zeros_like(problem.states[layer.site].x[rows]).requires_grad_()
     logits = reach(problem, None, rows, {layer.site: leaf})
-    (back,) = torch.autograd.grad(problem.metric(logits, rows).sum(), leaf)
+    (back,) = _felt_at([leaf], problem.metric(logits, rows).sum(), None)
     return along(problem, layer, back, rows)
+
+
+def _felt_at(leaves: Sequence[Tensor], y: Tensor, seed: Tensor | None) -> Sequence[Tensor]:
+    """The gradient `seed` of `y` at the leaves: zeros where no direct path leads from them to it, as from a query past the
+    head that it is stopped at."""
+    if not y.requires_grad:
+        return [torch.zeros_like(leaf) for leaf in leaves]
+    return torch.autograd.grad(y, leaves, seed, materialize_grads=True)
 
 
 def _pieces(problem: Problem, upstream: Sequence[Layer], layer: Layer) -> Iterator[Layer]:
@@ -180,7 +188,7 @@ def _pull_back(
     x = reach(problem, site, rows, leaves)
     if not x.requires_grad:  # attention and MLP side by side: neither reaches the other
         return {up: torch.zeros_like(leaf) for up, leaf in leaves.items()}
-    back = torch.autograd.grad(x, list(leaves.values()), seed, materialize_grads=True)
+    back = _felt_at(list(leaves.values()), x, seed)
     return dict(zip(leaves, back, strict=True))
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from circuits import mediators, methods, verify
-from circuits.edges import edge_effects
+from circuits.edges import edge_effects, to_metric
 from circuits.problem import Problem
 from circuits.splice import self_check
 from data import attention
@@ -96,6 +96,22 @@ def test_queries_keys_and_values_of_a_block_have_no_edges_among_them(subject: Su
     felt = {(int(s), int(t)) for s, t, e in zip(edges.source, edges.target, edges.effect.T, strict=True) if e.any()}
     assert {target for _, target in felt} == {3}
     assert felt >= {(0, 3), (2, 3)}
+
+
+def test_what_is_stopped_has_no_edge_to_the_metric(subject: Subject, pairs: list[Pair]) -> None:
+    """Queries reach the metric through heads alone; heads reach it themselves, past the MLP."""
+    problem = problem_of(subject, pairs, ["queries", "heads", "sites"], [1])
+    effects = methods.estimate(problem, "attribution_patching", 1)
+    numbers = torch.arange(len(effects.nodes))
+    edges = to_metric(problem, effects.nodes, effects, numbers)
+    size = dict.fromkeys(("attn_q", "attn_z", "mlp_out"), 0.0)
+    for source, effect in zip(edges.source.tolist(), edges.effect.abs().amax(0).tolist(), strict=True):
+        site = effects.nodes[source].site
+        assert site is not None
+        size[site.kind] = max(size[site.kind], effect)
+    assert size["attn_q"] == 0.0
+    assert size["attn_z"] > 0.01
+    assert size["mlp_out"] > 0.01
 
 
 def test_mediators_where_they_make_no_sense(subject: Subject) -> None:
