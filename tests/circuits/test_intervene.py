@@ -169,6 +169,15 @@ def test_frozen_attention_is_predicted_as_it_is_measured(problem: Problem) -> No
     torch.testing.assert_close(bare, problem.clean_logits[:4])
 
 
+def test_a_model_that_has_never_run_is_frozen_too(
+    tiny_model: Path, pairs: list[Pair], problem: Problem, dictionaries: dict[Site, Dictionary]
+) -> None:
+    """A pass that begins at a site first asks the model what its blocks return, by a pass of its own."""
+    fresh = Problem.of(Subject.open(str(tiny_model)), dictionaries, pairs, batch=5)
+    first, second = (change(one, "ablate", "resid_post:0/latent:3") for one in (fresh, problem))
+    torch.testing.assert_close(predict(first, freeze=True, steps=2), predict(second, freeze=True, steps=2))
+
+
 def test_a_model_whose_attention_is_out_of_reach_says_so() -> None:
     with (
         pytest.raises(Mistake, match="The attention of hist cannot be reached"),
