@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import torch
 
-from circuits import intervals, statistics, strongest
+from circuits import intervals, methods, statistics, strongest
 from circuits.areas import Area, areas
 from circuits.config import CircuitConfig
 from circuits.curves import Evaluation, table
@@ -145,6 +145,7 @@ def _summary(config: CircuitConfig, found: Found, sure: statistics.Sureness, gra
     kept = float(found.edges.effect.mean(0).abs().sum())
     return {
         "total_effect": found.problem.total_effect,
+        "rule": methods.rule(config.method),
         "site_effects": whole,
         "completeness_gap": {s: (value - whole[s]) / (whole[s] or 1.0) for s, value in by_site.items()},
         "halves_apart": found.gathered.apart,

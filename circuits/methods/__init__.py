@@ -5,6 +5,7 @@ A method has `gradients(problem, steps, report)`, which returns one averaged gra
 may rank the nodes otherwise than by their mean effect. `COST` says in words how many passes it takes. A method whose
 effects are not against the problem's own reference says against which in `AGAINST`. One that changes what the model's own
 modules do, and so takes a `data.models.Subject` only, has `NEEDS_MODULES`.
+One that integrates along a path says in `RULE` how it chooses the path's points.
 """
 
 from __future__ import annotations
@@ -49,6 +50,11 @@ def gradient_at(
     leaf = x.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(problem.metric(problem.flow(site, leaf, rows), rows).sum(), leaf)
     return gradient
+
+
+def rule(method: str) -> str | None:
+    """By which rule a method chooses the points of its path, for the record; None where it has no path."""
+    return getattr(parts.load("circuits.methods", method), "RULE", None)
 
 
 def silent(_done: float, _total: float) -> None:

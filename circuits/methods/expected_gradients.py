@@ -24,6 +24,7 @@ from data.progress import Report
 from data.words import Site
 
 COST = "steps x sites forward and backward passes, each from its site on"
+RULE = "uniform, stratified"
 AGAINST = "the references of other pairs"
 
 

@@ -21,6 +21,7 @@ from circuits.problem import Problem
 from data.progress import Report
 
 COST = "steps forward and backward passes from the first site on, whatever the number of sites"
+RULE = "midpoint"
 
 
 def effects(problem: Problem, steps: int, report: Report) -> Effects:

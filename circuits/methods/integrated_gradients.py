@@ -22,6 +22,7 @@ from data.progress import Report
 from data.words import Site
 
 COST = "steps x sites forward and backward passes, each from its site on"
+RULE = "midpoint"
 
 
 def gradients(problem: Problem, steps: int, report: Report) -> Mapping[Site, Tensor]:

@@ -25,6 +25,7 @@ from data.progress import Report
 from data.words import Site
 
 COST = "steps forward and backward passes from the first site on, whatever the number of sites"
+RULE = "midpoint"
 
 
 def gradients(problem: Problem, steps: int, report: Report) -> Mapping[Site, Tensor]:

@@ -29,6 +29,7 @@ from circuits.problem import Problem
 from data.progress import Report
 
 COST = "10 x steps forward and backward passes of 16 prompts, and those of integrated gradients"
+RULE = "midpoint"
 UPDATES = 10
 """Updates per step: with the usual 10 steps 100, after which the ranking changes little."""
 ROWS = 16

@@ -228,6 +228,13 @@ def test_a_mask_is_learned_the_same_twice(problem: Problem) -> None:
     assert not torch.equal(once, other)
 
 
+def test_a_path_has_a_rule() -> None:
+    known = {name: methods.rule(name) for name in methods.parts.names("circuits.methods")}
+    assert known["integrated_gradients"] == known["integrated_gradients_together"] == "midpoint"
+    assert known["expected_gradients"] == "uniform, stratified"
+    assert known["exact"] is known["attribution_patching"] is None
+
+
 def test_a_score_ranks_before_the_mean() -> None:
     problem = between([[1.0, 2.0]] * 2, [[0.0, 0.0]] * 2, lambda x: x.sum(-1))
     effects = methods.estimate(problem, "attribution_patching", 1)
