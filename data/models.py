@@ -40,7 +40,9 @@ SUPPORTED = ("resid_pre", "resid_mid", "resid_post", "attn_out", "mlp_in", "mlp_
 INNER = {"attn_z": "attn.o", "mlp_post": "mlp.out"}
 """The sites inside a part, and the projection whose input they are."""
 READABLE = (*SUPPORTED, *INNER, *attention.KINDS)
+"""Every kind of site of a subject."""
 NORMS = ("ln1", "ln1_post", "ln2", "ln2_post")
+"""The roles of a block's norms, before and after its attention and its MLP."""
 
 
 @runtime_checkable
