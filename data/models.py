@@ -94,6 +94,7 @@ class Subject:
     again as `gated` if it is, and as `resid_mid` the norm that it reads through, if attention's output is there."""
     _blocks: list[nn.Module] = field(default_factory=list, repr=False)
     _attended: dict[int, Attended] = field(default_factory=dict, repr=False)
+    _held: list[Site] = field(default_factory=list, repr=False)
 
     @classmethod
     def open(cls, name: str = DEFAULT_MODEL, *, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Subject:
@@ -172,7 +173,8 @@ class Subject:
         when they share each operation; on a busy machine, where a shared operation waits for its slower half, two to
         three times as fast (LOG.md). What comes out is the same bit for bit with any number of threads.
         """
-        if self.device.type != "cpu" or len(tokens) <= TOGETHER:
+        # an edit that is held belongs to these modules: other threads, which have their own, would not make it
+        if self.device.type != "cpu" or len(tokens) <= TOGETHER or self._held:
             return self._read(tokens, sites)
         read = functools.partial(self._crew.do, lambda subject, rows: subject._read(rows, sites))
         parts = read(tokens.split(TOGETHER))
@@ -241,7 +243,16 @@ class Subject:
     @contextlib.contextmanager
     def hook(self, site: Site, edit: Edit) -> Iterator[None]:
         """While it lasts, every pass makes `edit` at `site`, before the edits that the pass itself is given."""
-        layer = self.check(site, READABLE).layer
+        self._held.append(site)
+        try:
+            with self._hooked(self.check(site, READABLE), edit):
+                yield
+        finally:
+            self._held.remove(site)
+
+    @contextlib.contextmanager
+    def _hooked(self, site: Site, edit: Edit) -> Iterator[None]:
+        layer = site.layer
         if site.kind in attention.KINDS:
             with attention.edited(self.part(layer, "attn"), site.kind, edit):
                 yield
@@ -303,7 +314,7 @@ def _twin(subject: Subject) -> Subject:
     """A subject with modules of its own that hold the very same tensors."""
     tensors = itertools.chain(subject.model.parameters(), subject.model.buffers())
     model = copy.deepcopy(subject.model, {id(tensor): tensor for tensor in tensors})
-    return replace(subject, model=model, _blocks=list(model.get_submodule(subject.modules["blocks"])))
+    return replace(subject, model=model, _blocks=list(model.get_submodule(subject.modules["blocks"])), _held=[])
 
 
 def _pass(hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:

@@ -124,6 +124,25 @@ def test_the_stream_between_attention_and_mlp_goes_to_both(subject: Subject) -> 
     assert torch.equal(plain, read)
 
 
+def test_an_edit_that_is_held_is_made_in_every_pass(subject: Subject) -> None:
+    """Also when many rows are read, which threads with modules of their own would do; afterwards it is gone."""
+    tokens, site = torch.randint(1, 50, (20, 5), generator=torch.Generator().manual_seed(0)), Site(1)
+    torch.set_num_threads(3)
+    try:
+        before = subject.read(tokens, [site])[site]
+        with subject.hook(Site(0, "attn_out"), torch.zeros_like):
+            under = subject.read(tokens, [site])[site]
+        after = subject.read(tokens, [site])[site]
+    finally:
+        torch.set_num_threads(1)
+    seen: dict[str, torch.Tensor] = {}
+    with torch.no_grad():
+        subject.run(tokens, edits={Site(0, "attn_out"): torch.zeros_like, site: lambda x: seen.update(x=x)})
+    torch.testing.assert_close(under, seen["x"], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(under, before)
+    assert torch.equal(after, before)
+
+
 def test_parallel_blocks_have_no_stream_in_between(subject: Subject) -> None:
     other = replace(subject, modules={k: v for k, v in subject.modules.items() if k != "resid_mid"})
     with pytest.raises(Mistake, match="blocks have no resid_mid of their own; choose resid_pre or resid_post"):
