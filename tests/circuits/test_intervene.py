@@ -378,26 +378,16 @@ def test_the_verb_on_a_prompt(workspace: Workspace, tiny_model: Path, capsys: py
 
 def test_the_verb_on_a_circuit(workspace: Workspace, tiny_model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     at = ["--workspace", str(workspace.folder)]
-    traced = [
-        "--model",
-        str(tiny_model),
-        "--sites",
-        "attn_z:0,1",
-        "--mediators",
-        "heads",
-        "--pairs",
-        "16",
-        "--verify",
-        "3",
-    ]
-    status, out, err = run(capsys, "circuit", "agreement", *traced, "--nodes", "12", "--edge-nodes", "4", *at)
+    small = "--sites attn_z:1 --mediators heads --pairs 8 --verify 1 --nodes 6 --edge-nodes 2 --draws 1"
+    traced = ["--model", str(tiny_model), *small.split()]
+    status, out, err = run(capsys, "circuit", "agreement", *traced, *at)
     assert status == 0, err
     status, shown, err = run(capsys, "intervene", "--circuit", out.strip(), "--first", "3", "--draws", "1", *at)
     assert status == 0, err
     row = queries.rows(workspace, "select * from interventions")[0]
     ranked = [n["node"] for n in queries.nodes(workspace, out.strip()) if n["kind"] != "logit"]
     assert json.loads(row["nodes"]) == ranked[:3]
-    assert (row["task"], row["examples"], row["circuit"]) == ("agreement", 8, out.strip())
+    assert (row["task"], row["examples"], row["circuit"]) == ("agreement", 4, out.strip())
     refused = run(capsys, "intervene", "--circuit", out.strip(), "--prompt", "The key", *at)
     assert "are at 6 places (prefix, The, subject, preposition, the, attractor)" in refused[2]
     assert "There is no circuit 'zzz'" in run(capsys, "intervene", "--circuit", "zzz", *at)[2]
