@@ -51,7 +51,8 @@ def tables(setting: Setting) -> Iterator[Table]:
             table.rows.append((task, name, *_needed(heldout, ranked), _restored(heldout, ranked[:50]), seconds))
     table.notes.append(
         f"{pairs} pairs, half of them held out; {steps} steps. The smallest of {len(SIZES)} sizes that reaches the level; "
-        f"`verified` is integrated gradients with its first {VERIFIED} nodes re-ranked by exact patching, one at a time. "
+        f"`verified` is integrated gradients with its first {VERIFIED} nodes re-ranked by exact patching, one at a time; "
+        f"`signed` ranks by the mean itself, so that nodes that work against the behaviour come last. "
         f"Restored: with a 95 % interval over held-out pairs."
     )
     yield table
@@ -64,6 +65,7 @@ def _ranked(problem: Problem, steps: int) -> Iterator[tuple[str, Effects, float]
         effects = methods.estimate(problem, name, steps)
         yield name, effects, time.perf_counter() - began
         if name == "integrated_gradients":
+            yield f"{name}, signed", dataclasses.replace(effects, score=effects.mean), 0.0
             began = time.perf_counter()
             yield "verified", _reranked(problem, effects), time.perf_counter() - began
 
