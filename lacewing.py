@@ -333,7 +333,7 @@ def steps(workspace: Workspace, config: DemoConfig) -> Iterator[tuple[str, Any]]
     )
     yield f"trace {config.task} and verify", lambda: _fetch(VERBS["circuit"].run)(workspace, CircuitConfig(
         task=config.task, model=config.model, sites=config.sites, pairs=config.pairs, nodes=config.nodes,
-        verify=config.verify, seed=config.seed,
+        verify=config.verify, seed=config.seed, ablations="",
     ))  # fmt: skip
     yield (
         "explain the circuit's features",
