@@ -7,7 +7,8 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from circuits.problem import Problem
-from circuits.vectors import gradients_at_once, summed
+from circuits.vectors import summed
+from circuits.watch import watch
 
 COST = "one forward and backward pass"
 
@@ -16,6 +17,6 @@ def vectors(problem: Problem, rows: Tensor, seed: int) -> csr_matrix:  # noqa: A
     """Effects [rows, sites x d_sae]; `seed` is not used."""
     found = [
         summed(problem, rows, problem.mediators[site].along(gradient) * problem.states[site].f[rows])
-        for site, gradient in gradients_at_once(problem, rows).items()
+        for site, gradient in watch(problem, problem.sites, rows).gradients().items()
     ]
     return csr_matrix(torch.cat(found, dim=1).numpy())

@@ -11,7 +11,8 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from circuits.problem import Problem
-from circuits.vectors import gradients_at_once, summed
+from circuits.vectors import summed
+from circuits.watch import watch
 
 COST = "one forward and backward pass"
 DIMENSIONS = 512
@@ -21,7 +22,8 @@ def vectors(problem: Problem, rows: Tensor, seed: int) -> csr_matrix:
     """Projected gradients [rows, 512]."""
     from sklearn.random_projection import SparseRandomProjection
 
-    found = torch.cat([summed(problem, rows, g) for g in gradients_at_once(problem, rows).values()], dim=1)
+    gradients = watch(problem, problem.sites, rows).gradients()
+    found = torch.cat([summed(problem, rows, gradient) for gradient in gradients.values()], dim=1)
     size = min(DIMENSIONS, found.shape[1])
     projection = SparseRandomProjection(n_components=size, random_state=seed)  # pyright: ignore[reportArgumentType]
     return csr_matrix(projection.fit_transform(found.numpy()))

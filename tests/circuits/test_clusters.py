@@ -17,7 +17,6 @@ from circuits.clusters import clusters
 from circuits.clusters_config import ClustersConfig
 from circuits.contexts import Context
 from circuits.problem import Problem
-from circuits.vectors import gradients_at_once
 from data import parts, sql
 from data.errors import Mistake
 from data.models import Subject
@@ -106,14 +105,6 @@ def test_vectors_depend_on_their_context_alone(name: str, unpaired: Problem) -> 
     alone = np.concatenate([part.vectors(unpaired, torch.tensor([row]), 0).toarray() for row in range(6)])
     np.testing.assert_allclose(together, alone, atol=1e-5)  # fp32 in another order of sums
     assert np.abs(together).sum(1).min() > 0
-
-
-def test_gradients_at_once_are_those_of_one_site_at_a_time(unpaired: Problem) -> None:
-    from circuits.methods import gradient_at
-
-    rows = torch.arange(4)
-    for site, gradient in gradients_at_once(unpaired, rows).items():
-        torch.testing.assert_close(gradient, gradient_at(unpaired, site, unpaired.states[site].x[rows], rows))
 
 
 def test_clusters_of_planted_directions_are_found() -> None:

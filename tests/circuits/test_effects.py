@@ -146,3 +146,12 @@ def test_a_namespace_is_not_a_problem() -> None:
     """Shapes and types are checked in tests: the checker itself can fail."""
     with pytest.raises(Exception, match="Type-check error"):
         methods.estimate(SimpleNamespace(), "exact", 1)  # pyright: ignore[reportArgumentType]
+
+
+def test_one_pass_gives_the_gradient_of_every_site(problem: Problem) -> None:
+    """Attribution patching reads all sites in one pass; a pass of its own for each site finds the same."""
+    part = parts.load("circuits.methods", "attribution_patching")
+    rows = torch.arange(len(problem))
+    for site, gradient in methods.averaged_gradients(problem, part, 1).items():
+        alone = methods.gradient_at(problem, site, problem.states[site].x, rows)
+        torch.testing.assert_close(gradient, alone, atol=1e-5, rtol=1e-4)  # fp32, batches of another size
