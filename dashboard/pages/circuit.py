@@ -245,9 +245,14 @@ def _edges(circuit: Mapping[str, Any], edges: Sequence[Mapping[str, Any]]) -> No
         Column("To", "mono clip"),
         Column("Effect", "num"),
         Column("Interval", "num"),
+        Column("Exact", "num", "measured by path patching; a dash if only estimated"),
     ]
     rows = [
-        row([*_ends(e), effect(e["effect"], top), cell(graph.bracket(e), tone="quiet")], e["source"]) for e in edges
+        row(
+            [*_ends(e), effect(e["effect"], top), cell(graph.bracket(e), tone="quiet"), effect(e["verified"])],
+            e["source"],
+        )
+        for e in edges
     ]
     options = Options("Edges", height=380, csv=f"edges-{circuit['circuit']}.csv")
     table("edges", columns, rows=rows, options=options, pick=pick)
