@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from data import attention, hooks
+from data import attention, hooks, memory
 from data.attention import Attended
 from data.config import DEFAULT_MODEL
 from data.crew import Crew
@@ -193,6 +193,7 @@ class Subject:
         """Frees the weights, though callers hold this subject; it cannot be used afterwards."""
         self.__dict__.pop("_crew", None)
         self.model.to("meta")
+        memory.give_back()
 
     def width(self, site: Site) -> int:
         """How many coordinates the value at `site` has: the stream's, or what its projection takes."""
