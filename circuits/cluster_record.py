@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from circuits import calibration, faithfulness, intervals, methods, verify
+from circuits import calibration, faithfulness, intervals, methods, record, verify
 from circuits.contexts import Context
+from circuits.curves import Evaluation
 from circuits.effects import Effects
 from circuits.grouping import Cohesion
 from circuits.problem import Problem
 from circuits.splice import SelfCheck
 from data import parts
 from data.store import Workspace, append
-from data.words import Estimate, Node, digest
+from data.words import Estimate, digest
 
 if TYPE_CHECKING:
     from circuits.clusters import Bench
@@ -45,7 +46,7 @@ class Traced:
     effects: Effects
     ranking: torch.Tensor
     exact: Effects
-    evaluations: Sequence[faithfulness.Evaluation]
+    evaluations: Sequence[Evaluation]
 
 
 def trace(
@@ -66,8 +67,8 @@ def trace(
     identity = digest(bench.recipe, number, [f"{e:.6g}" for e in found.effects.mean.tolist()])
     with workspace.write() as db:
         append(db, "circuits", [_circuit_row(bench, run, identity, check, number, first, found)])
-        append(db, "nodes", _node_rows(identity, found))
-        append(db, "evaluations", _evaluation_rows(identity, found))
+        append(db, "nodes", _node_rows(identity, bench, found))
+        append(db, "evaluations", record.evaluation_rows(identity, found.evaluations))
         append(db, "clusters", [row | {"circuit": identity, "error": None}])
 
 
@@ -140,41 +141,19 @@ def _circuit_row(
     }  # fmt: skip
 
 
-def _node_rows(identity: str, found: Traced) -> list[dict[str, Any]]:
+def _node_rows(identity: str, bench: Bench, found: Traced) -> list[dict[str, Any]]:
     estimates = intervals.of_means(found.effects.matrix(found.ranking)).T.tolist()
     exact: Mapping[int, list[float]] = dict(
         enumerate(intervals.of_means(found.exact.matrix(torch.arange(len(found.exact.nodes)))).T.tolist(), 1)
     )
-    nodes = [found.effects.nodes[i] for i in found.ranking.tolist()]
-    return [
-        _node_row(identity, found.problem, node, rank, effect, exact.get(rank, [None, None, None]))
-        for rank, (node, effect) in enumerate(zip(nodes, estimates, strict=True), 1)
-    ]
-
-
-def _node_row(
-    identity: str, problem: Problem, node: Node, rank: int, effect: Sequence[float], exact: Sequence[float | None]
-) -> dict[str, Any]:
-    assert node.site is not None
-    return {
-        "circuit": identity, "node": str(node), "site": str(node.site), "layer": node.site.layer, "kind": node.kind,
-        "dictionary": problem.mediators[node.site].digest, "latent": node.latent, "position": node.position,
-        "role": problem.places[node.position], "rank": rank,
-        "effect": effect[0], "lower": effect[1], "upper": effect[2],
-        "verified": exact[0], "verified_lower": exact[1], "verified_upper": exact[2],
-    }  # fmt: skip
-
-
-def _evaluation_rows(identity: str, found: Traced) -> list[dict[str, Any]]:
-    return [
-        {
-            "circuit": identity, "kind": point.kind, "mask": "nodes", "size": point.size,
-            "ablation": found.problem.reference_name,
-            "value": point.value.value, "lower": point.value.lower, "upper": point.value.upper,
-            "control": point.control.value, "control_lower": point.control.lower, "control_upper": point.control.upper,
-        }
-        for point in found.evaluations
-    ]  # fmt: skip
+    rows: list[dict[str, Any]] = []
+    for rank, (number, effect) in enumerate(zip(found.ranking.tolist(), estimates, strict=True), 1):
+        node = found.effects.nodes[number]
+        assert node.site is not None
+        role, verified = found.problem.places[node.position], exact.get(rank, [None, None, None])
+        row = record.node_row(identity, node, role, rank, effect, verified)
+        rows.append(row | {"dictionary": bench.mediators[node.site].digest})
+    return rows
 
 
 def done(workspace: Workspace, recipe: str) -> set[int]:

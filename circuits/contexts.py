@@ -23,6 +23,8 @@ from data.progress import Report
 from data.texts import Blocks, Text
 from data.words import Pair
 
+ROLE = "context"
+"""The role of a context's own tokens; the prefix has its own."""
 SHARE = 0.02
 """The most that one next token may have of all contexts."""
 PASS = 16
@@ -40,7 +42,7 @@ class Context:
 
     def pair(self, prefix: int) -> Pair:
         """The context as a prompt without counterfactual; its roles tell the prefix from the text."""
-        roles = ("prefix",) * prefix + ("context",) * (len(self.tokens) - prefix)
+        roles = ("prefix",) * prefix + (ROLE,) * (len(self.tokens) - prefix)
         return Pair(self.tokens, (), self.next, self.next, roles, "", "")
 
 

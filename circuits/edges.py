@@ -127,7 +127,7 @@ def _direct_to_metric(problem: Problem, layer: Layer, rows: Tensor) -> Float[Ten
 
 def _felt_at(leaves: Sequence[Tensor], y: Tensor, seed: Tensor | None) -> Sequence[Tensor]:
     """The gradient `seed` of `y` at the leaves: zeros where no direct path leads from them to it, as from a query past the
-    head that it is stopped at."""
+    head that it is stopped at, or between attention and MLP that stand side by side."""
     if not y.requires_grad:
         return [torch.zeros_like(leaf) for leaf in leaves]
     return torch.autograd.grad(y, leaves, seed, materialize_grads=True)
@@ -186,8 +186,6 @@ def _pull_back(
     """What a gradient `seed` at `site` becomes at the upstream sites, on direct paths."""
     leaves = {up.site: torch.zeros_like(problem.states[up.site].x[rows]).requires_grad_() for up in upstream}
     x = reach(problem, site, rows, leaves)
-    if not x.requires_grad:  # attention and MLP side by side: neither reaches the other
-        return {up: torch.zeros_like(leaf) for up, leaf in leaves.items()}
     back = _felt_at(list(leaves.values()), x, seed)
     return dict(zip(leaves, back, strict=True))
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -23,6 +23,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from circuits import intervals, interventions, mediators, targets
+from circuits.curves import over_draws
 from circuits.generation import generate
 from circuits.intervene_config import InterveneConfig
 from circuits.intervention_text import as_text
@@ -235,6 +236,7 @@ def _other(setting: Setting, config: InterveneConfig, part: ModuleType, wanted: 
 def _row(setting: Setting, config: InterveneConfig, wanted: Sequence[Target], found: Found) -> dict[str, Any]:
     problem, measured = found.problem, found.measured
     first = problem.clean[0, : int(problem.aligned.last[0]) + 1]
+    over_random = over_draws(_mean, found.random.shape[1], config.seed)
     return {
         "model": setting.subject.digest, "task": None if config.prompt else config.task,
         "circuit": config.circuit or None, "example": config.prompt or setting.subject.tokenizer.decode(first),
@@ -243,31 +245,22 @@ def _row(setting: Setting, config: InterveneConfig, wanted: Sequence[Target], fo
         "metric": parts.load("circuits.metrics", config.metric).NAME,
         **_estimates("before", measured.before), **_estimates("after", measured.after),
         **_estimates("predicted", measured.predicted), **_estimates("measured", measured.change),
-        **_columns("control", intervals.bootstrap(found.random, _over_draws(config.seed), seed=config.seed)),
+        **_columns("control", intervals.bootstrap(found.random, over_random, seed=config.seed)),
         "accuracy_before": float(measured.right_before.mean()), "accuracy_after": float(measured.right_after.mean()),
         **_other_row(config, found.other), "details": _details(setting.subject, found),
     }  # fmt: skip
 
 
 def _estimates(name: str, values: Float[Tensor, " examples"]) -> dict[str, float]:
-    return _columns(name, intervals.bootstrap(values, lambda samples: samples.mean(-1)))
+    return _columns(name, intervals.bootstrap(values, _mean))
+
+
+def _mean(samples: Tensor) -> Tensor:
+    return samples.mean(-1)
 
 
 def _columns(name: str, estimate: Estimate) -> dict[str, float]:
     return {name: estimate.value, f"{name}_lower": estimate.lower, f"{name}_upper": estimate.upper}
-
-
-def _over_draws(seed: int) -> Callable[[Tensor], Tensor]:
-    """The mean of [*draws examples columns] that also resamples the columns; exact for the sample itself."""
-
-    def statistic(samples: Tensor) -> Tensor:
-        means = samples.mean(-2)
-        if len(means) == 1:
-            return means.mean(-1)
-        generator = torch.Generator().manual_seed(seed)
-        return means.gather(1, torch.randint(means.shape[1], means.shape, generator=generator)).mean(-1)
-
-    return statistic
 
 
 def _other_row(config: InterveneConfig, other: Measured | None) -> dict[str, Any]:

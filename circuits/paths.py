@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from circuits.problem import Problem
+from circuits.problem import Problem, instead
 from data.models import Edit
 from data.words import Site
 
@@ -44,7 +44,7 @@ def carry(
     """The value at `site` (None: the last token's logits) of pairs `rows` on direct paths from its upstream sites, when
     they have `values` [rows pos width]."""
     first = min(values)
-    edits: dict[Site, Edit] = {up: functools.partial(_instead, value) for up, value in values.items() if up != first}
+    edits: dict[Site, Edit] = {up: functools.partial(instead, value) for up, value in values.items() if up != first}
     if site is None:
         return problem.flow(first, values[first], rows, edits)
     start, here = problem.begin(first, values[first], rows)
@@ -68,10 +68,6 @@ def _parts_between(upstream: Sequence[Site], site: Site) -> Sequence[Site]:
     kinds = ("attn_out", "mlp_out")
     between = [Site(layer, kind) for layer in range(upstream[0].layer, site.layer + 1) for kind in kinds]
     return [part for part in between if not part < upstream[0] and part < site]
-
-
-def _instead(value: Tensor, _: Tensor) -> Tensor:
-    return value
 
 
 def _see(seen: list[Tensor], value: Tensor) -> None:

@@ -206,7 +206,7 @@ class Problem:
         scores: list[Tensor] = []
         for rows in self.chunks():
             values = {site: self.states[site].x_patch[rows] for site in self.sites}
-            edits: dict[Site, Edit] = {site: functools.partial(_instead, value) for site, value in values.items()}
+            edits: dict[Site, Edit] = {site: functools.partial(instead, value) for site, value in values.items()}
             first = self.sites[0]
             scores.append(self.metric(self.flow(first, values[first], rows, edits), rows))
         return torch.cat(scores)
@@ -276,5 +276,6 @@ def _keep(values: dict[Site, Tensor], site: Site, value: Tensor) -> None:
     values[site] = value.float()
 
 
-def _instead(value: Tensor, _: Tensor) -> Tensor:
+def instead(value: Tensor, _: Tensor) -> Tensor:
+    """An edit, bound to `value`: what flows is replaced by it."""
     return value

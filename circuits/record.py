@@ -62,7 +62,7 @@ def store(workspace: Workspace, run: Run, subject: Subject, config: CircuitConfi
         )
         append(db, "edges", _edge_rows(identity, names, found, sure))
         append(db, "paths", strongest.rows(identity, tokens, paths))
-        append(db, "evaluations", _evaluation_rows(identity, found))
+        append(db, "evaluations", evaluation_rows(identity, found.evaluations))
         append(db, "areas", _area_rows(identity, found))
         db.execute("delete from tasks where task = ? and model = ?", [tasks.name_of(config.task), subject.digest])
         append(db, "tasks", [_task_row(run, subject, config, found)])
@@ -169,7 +169,7 @@ def _node_rows(
     for place, (node, estimate) in enumerate(zip(nodes, estimates, strict=True)):
         verified = exact.get(node, [None, None, None])
         assert node.site is not None
-        yield _node_row(identity, node, found.problem.places[node.position], place + 1, estimate, verified) | {
+        yield node_row(identity, node, found.problem.places[node.position], place + 1, estimate, verified) | {
             "dictionary": found.problem.mediators[node.site].digest, **bent.get(node, UNKNOWN),
             **spread[place], "inclusion": sure.node(place),
         }  # fmt: skip
@@ -194,13 +194,14 @@ def _metric_row(identity: str, node: Node, subject: Subject, found: Found) -> di
     """The metric as a node of its own: its effect is the total, measured with all nodes and with none."""
     change = (found.problem.clean_metric - found.problem.none_metric)[:, None]
     measured = intervals.of_means(change)[:, 0].tolist()
-    row = _node_row(identity, node, found.problem.places[-1], 0, measured, measured)
+    row = node_row(identity, node, found.problem.places[-1], 0, measured, measured)
     return row | {"layer": subject.layers, "dictionary": None, **UNKNOWN}
 
 
-def _node_row(
+def node_row(
     identity: str, node: Node, role: str, rank: int, effect: Sequence[float], verified: Sequence[float | None]
 ) -> dict[str, Any]:
+    """A node as a row; `effect` and `verified` are a value with its interval, the latter None where it is not known."""
     return {
         "circuit": identity, "node": str(node), "site": str(node.site) if node.site else None,
         "layer": node.site.layer if node.site else None, "kind": node.kind, "latent": node.latent,
@@ -234,8 +235,9 @@ def _edge_rows(
         }
 
 
-def _evaluation_rows(identity: str, found: Found) -> Iterator[dict[str, Any]]:
-    for point in found.evaluations:
+def evaluation_rows(identity: str, points: Sequence[Evaluation]) -> Iterator[dict[str, Any]]:
+    """The points of a circuit's curves as rows."""
+    for point in points:
         yield {
             "circuit": identity, "kind": point.kind, "mask": point.mask, "ablation": point.ablation, "size": point.size,
             **_beside_control(point), **asdict(point.spread),

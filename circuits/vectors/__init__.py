@@ -9,11 +9,11 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
+from circuits.contexts import ROLE
+from circuits.effects import by_place
 from circuits.problem import Problem
 
 
 def summed(problem: Problem, rows: Tensor, values: Float[Tensor, "rows pos width"]) -> Float[Tensor, "rows width"]:
-    """Over the positions of a context, its prefix and padding left out."""
-    place = problem.places.index("context") if "context" in problem.places else 0
-    inside = problem.place[rows] == place
-    return (values * inside[..., None]).sum(1)
+    """Over the positions of a context, its prefix left out."""
+    return by_place(problem, values, rows)[:, problem.places.index(ROLE)]
