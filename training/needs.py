@@ -156,9 +156,11 @@ class Disk:
 
 
 def disk(job: Job) -> Disk:
-    """The disk space of `job`."""
-    state = 3 * job.weights + job.reservoir
-    return Disk((job.config.keep + 1) * state, job.weights, job.config.steps * len(job.plans) * CURVE_ROW)
+    """The disk space of `job`; the sample that began it waits in its checkpoints where the reservoir is smaller."""
+    config = job.config
+    waiting = min(SAMPLE, config.steps * config.batch) - config.buffer - config.checkpoint_every * config.batch
+    state = 3 * job.weights + job.reservoir + max(0, waiting) * job.sites * job.d_model * job.itemsize
+    return Disk((config.keep + 1) * state, job.weights, config.steps * len(job.plans) * CURVE_ROW)
 
 
 def check_fits(workspace: Workspace, config: LoopConfig, subject: Subject, plans: Sequence[Plan]) -> None:

@@ -1,7 +1,7 @@
 """`lacewing train` and `sweep`: text and a model go in, dictionaries come out, all from one stream of activations.
 
 1. The config is multiplied out into plans, one per dictionary; those of one kind and shape form a stack.
-2. The text's train split is cut into blocks; a sample gives each site's mean, scale and the first latents.
+2. The text's train split is cut into blocks; the first tokens give each site's mean, scale and the first latents.
 3. The stream fills the reservoir; each step draws one batch from it and trains every stack on it (`training.loop`).
 4. `training.finish` calibrates, saves, evaluates and registers.
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -39,9 +40,9 @@ from training.loop import Work, loop
 from training.needs import check_fits
 from training.plans import Plan, plans, stacks_of
 from training.progress import Show, progress_bar, telling
-from training.reservoir import Reservoir
+from training.reservoir import Reservoir, Rows
 from training.stack import Stack, seat
-from training.stream import Stream, measure, ordinary, read
+from training.stream import Scales, Stream, measure, ordinary
 from training.stream import open_stream as stream_of
 
 MEASURED = 8192
@@ -183,40 +184,52 @@ def open_stream(config: LoopConfig, subject: Subject, wanted: list[Plan], group:
     return stream
 
 
+@dataclass(frozen=True)
+class Start:
+    """What a run begins from: `rows` gave the scales and give the first weights; `waiting` are trained on first."""
+
+    scales: Scales
+    rows: Tensor
+    waiting: Rows
+
+
 def begin(config: LoopConfig, stream: Stream, wanted: list[Plan], saved: Saved | None = None) -> State:
     """A run's state before its first step, or as a checkpoint has it."""
-    device = stream.subject.device
-    if saved:
-        scales, rows = saved.scales, None
-    else:
-        rows = _sample(stream, 1 + MEASURED // config.context)
-        scales = measure(rows)
-        rows = rows[ordinary(rows, scales.limit)].to(device)
-    stream.limit = scales.limit
+    start = None if saved else _start(stream)
+    scales = start.scales if start else saved.scales if saved else None
+    assert scales is not None
+    stream.limit, device = scales.limit, stream.subject.device
     stacks = []
     for number, group in enumerate(stacks_of(wanted)):
         members = [wanted[i] for i in group]
         seats = [seat(plan, stream.sites, scales) for plan in members]
-        if saved:
+        if start:
+            stacks.append(Stack.begin(members, seats, start.rows.to(device), config, stream.group))
+        elif saved:
             stacks.append(Stack.saved(members, seats, saved.under(f"stack{number}"), config, device, stream.group))
-        else:
-            assert rows is not None
-            stacks.append(Stack.begin(members, seats, rows, config, stream.group))
     reservoir = Reservoir(
         config.buffer, len(stream.sites), width=stream.subject.d_model, dtype=DTYPES[config.precision],
         seed=seed_of(config), device=device,
     )  # fmt: skip
-    state = State(wanted, stacks, reservoir, Ahead(stream, config.ahead), scales)
+    waiting = start.waiting if start else None
+    state = State(wanted, stacks, reservoir, Ahead(stream, config.ahead), scales, pending=waiting)
     if saved:
         checkpoint.restore(state, saved)
     return state
 
 
-def _sample(stream: Stream, blocks: int) -> Tensor:
-    """The activations [tokens, site, d_model] of the next blocks; all processes get those of the first."""
-    group = stream.group
-    found = {"rows": read(stream.subject, stream.upcoming(blocks), stream.sites)} if group.first else None
-    return group.from_first(found)["rows"]
+def _start(stream: Stream) -> Start:
+    """Reads the first `MEASURED` tokens of the text (all of it, where it is shorter) and the rest of their pass.
+
+    A group may read more with them than one process does; the same tokens are measured.
+    """
+    tokens, passes = min(MEASURED, stream.shelf.tokens_without_prefix), [stream.next()]
+    while sum(map(len, passes)) < tokens:
+        passes.append(stream.next())
+    found = Rows(torch.cat([rows.values for rows in passes]), torch.cat([rows.document for rows in passes]))
+    scales = measure(found.values[:tokens])
+    keep = ordinary(found.values, scales.limit)
+    return Start(scales, found.values[:tokens][keep[:tokens]], found[keep])
 
 
 def _from_first(saved: Saved | None, group: Alone) -> Saved | None:

@@ -143,7 +143,7 @@ def test_disk_is_what_a_run_writes(small: TrainConfig, workspace: Workspace, mon
         return made
 
     monkeypatch.setattr(checkpoint, "save", measured)
-    config = replace(small, keep=2)
+    config = replace(small, keep=2, buffer=3072)
     made = train(workspace, config)
     announced = disk(Job(config, tuple(plans_of(config)), 32, 900, 0))
     # The announcement has room for one more, which is being written, and for rows that wait; it lacks biases.
