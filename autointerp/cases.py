@@ -2,11 +2,12 @@
 
 An explainer is a file of `autointerp/explainers` with
 
-    def explain(cases: Sequence[Case], tools: Tools) -> Iterator[Explained]
+    def explain(cases: Sequence[Case], tools: Tools, options: Options) -> Iterator[Explained]
 
-that yields one `Explained` for each case, in any order, with a text or an error, never both. It looks only at the
-`explain` half of the documents: `Case.shown` and `Case.contrast` give windows of that half alone. It gets all cases at
-once so that it can batch them, or have many requests under way.
+(and a frozen dataclass `Options`, if it has settings, else `data.parts.NoOptions` comes) that yields one `Explained` for
+each case, in any order, with a text or an error, never both. It looks only at the `explain` half of the documents:
+`Case.shown` and `Case.contrast` give windows of that half alone. It gets all cases at once so that it can batch them, or
+have many requests under way.
 """
 
 from __future__ import annotations

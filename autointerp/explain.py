@@ -25,6 +25,7 @@ from autointerp.tools import Tools
 from autointerp.watch import watch
 from data import parts, runs
 from data.errors import Mistake
+from data.parts import Choice
 from data.runs import Run
 from data.store import Workspace, append
 from data.words import Feature, digest
@@ -43,10 +44,9 @@ class Explanations:
 
 def explain(workspace: Workspace, config: ExplainConfig, console: Console | None = None) -> Explanations:
     """Explains, or finds an equal run that is done. Raises `Mistake` for an absent feature, circuit or endpoint."""
-    name = explainer_of(config)
-    part = parts.load(EXPLAINERS, name)
+    chosen = explainer_of(config)
     cases = _cases(workspace, config)
-    ids = {_id(case, name, config): case for case in cases}
+    ids = {_id(case, chosen, config): case for case in cases}
     inputs = {"explanations": list(ids)}
     if not config.retry and (done := runs.finished(workspace, "explain", config, inputs)):
         return _result(workspace, done, list(ids))
@@ -54,7 +54,7 @@ def explain(workspace: Workspace, config: ExplainConfig, console: Console | None
         if config.retry:
             forget_failed(workspace, list(ids))
         missing = {key: case for key, case in ids.items() if key not in explained_already(workspace, list(ids))}
-        _explain(part.explain, missing, name, config, run, console)
+        _explain(chosen, missing, config, run, console)
         result = _result(workspace, run.run, list(ids))
         run.summary |= {"explanations": list(ids), "explained": len(ids) - result.failed, "failed": result.failed}
     return result
@@ -69,9 +69,13 @@ def begin(
     return runs.start(workspace, verb, config, seed=seed, inputs=inputs)
 
 
-def explainer_of(config: ExplainConfig) -> str:
-    """The explainer's name; `auto` depends on whether the environment names an endpoint."""
-    return config.explainer if config.explainer != "auto" else "llm" if has_endpoint() else "local"
+def explainer_of(config: ExplainConfig) -> Choice:
+    """The explainer and its settings; `auto` depends on whether the environment names an endpoint."""
+    named = config.explainer if config.explainer != "auto" else "llm" if has_endpoint() else "local"
+    found = parts.choices(EXPLAINERS, named)
+    if len(found) > 1:
+        raise Mistake(f"{named!r} names {len(found)} explainers; a run has one. Run `lacewing explain` for each.")
+    return found[0]
 
 
 def features_of(workspace: Workspace, wanted: str) -> list[Feature]:
@@ -91,26 +95,27 @@ def _cases(workspace: Workspace, config: ExplainConfig) -> list[Case]:
     return [Case(f, reader(f.dictionary), statistics[f], config.windows, config.seed) for f in features]
 
 
-def _id(case: Case, explainer: str, config: ExplainConfig) -> str:
+def _id(case: Case, explainer: Choice, config: ExplainConfig) -> str:
     recipe: dict[str, Any] = {"windows": config.windows, "seed": config.seed, "harvest": case.reader.harvest}
-    if explainer == "llm":
+    if explainer.name == "llm":
         recipe |= {
             "url": os.environ.get("OPENAI_BASE_URL"),
             "model": config.llm_model or os.environ.get("OPENAI_MODEL"),
         }
-    if explainer == "local":
+    if explainer.name == "local":
         recipe |= {"judge": config.judge}
-    return digest("explanation", str(case.feature), explainer, recipe)
+    return digest("explanation", str(case.feature), explainer.label, recipe)
 
 
 def _explain(
-    explainer: Any, missing: Mapping[str, Case], name: str, config: ExplainConfig, run: Run, console: Console | None
+    explainer: Choice, missing: Mapping[str, Case], config: ExplainConfig, run: Run, console: Console | None
 ) -> None:
     keys = {case.feature: key for key, case in missing.items()}
+    part = parts.load(EXPLAINERS, explainer.name)
     with watch(run, "explaining", len(missing), console=console) as advance:
         tools = Tools(run.workspace, config.seed, config.judge, config.llm_model, config.llm_requests, advance)
-        for found in explainer(list(missing.values()), tools):
-            _store(run, keys[found.feature], found, name)
+        for found in part.explain(list(missing.values()), tools, explainer.options):
+            _store(run, keys[found.feature], found, explainer.label)
 
 
 def _store(run: Run, key: str, found: Explained, explainer: str) -> None:

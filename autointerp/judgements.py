@@ -2,22 +2,30 @@
 
 A scorer is a file of `autointerp/scorers` with
 
-    def judge(questions: Sequence[Question], tools: Tools) -> Iterator[Judgement]
+    def judge(questions: Sequence[Question], tools: Tools, options: Options) -> Iterator[Judgement | Outcome]
 
-that yields one `Judgement` a question, in order: how well each text fits each window, on any scale on which more is
-better, NaN where no judgement was had. What is made of the judgements (AUROC, control, intervals) is not its business:
-`score.py` does that alike for all. `NEEDS_ENDPOINT = True` marks those that ask a language-model endpoint.
+(and a frozen dataclass `Options`, if it has settings, else `data.parts.NoOptions` comes) that yields one answer a question,
+in order. There are two kinds of answer:
+
+1. A `Judgement` says how well each text fits each of the question's windows, on any scale on which more is better, NaN
+   where no judgement was had. `score.py` makes the same of all of them: AUROC, control, difference, intervals.
+2. An `Outcome` is for scores that are no ranking of windows (a correlation over tokens, a mean over prompts): trials, each
+   of one document, and the score of each text as a function of the trials' weights, so that it can be bootstrapped alike.
+
+`NEEDS_ENDPOINT = True` marks those that ask a language-model endpoint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from autointerp.examples import Window
+from autointerp.examples import Reader, Window
+from data.words import Feature
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,10 @@ class Question:
 
     texts: tuple[str, ...]
     windows: Sequence[Window]
+    feature: Feature | None = None
+    """The feature that the first text explains; None where it was made up, as in a test of a scorer."""
+    reader: Reader | None = None
+    """The harvest that the windows are from; None likewise."""
 
 
 @dataclass(frozen=True)
@@ -35,3 +47,19 @@ class Judgement:
     values: Float[np.ndarray, "texts windows"]
     failures: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A score that is a statistic of trials."""
+
+    documents: Int[np.ndarray, " trials"]
+    """Which document each trial is of: documents are drawn in the bootstrap."""
+    statistic: Callable[[Float[np.ndarray, "draws trials"]], Float[np.ndarray, "texts draws"]]
+    """The score of each text when trials have these weights; NaN where it is not defined."""
+    chance: float = 0.0
+    """What a text that says nothing would score."""
+    failures: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+    """What readers may want to see: each trial, as JSON."""

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from autointerp.tools import Tools
 from autointerp.watch import Advance, watch
 from data import parts, runs
 from data.errors import Mistake
+from data.parts import Choice
 from data.runs import Run
 from data.store import Workspace, append
 from data.words import Estimate, digest
@@ -53,41 +54,39 @@ class Trial:
     windows: list[Window]
     problem: str | None
     control: Explanation | None
+    reader: Reader | None = None
 
     @property
     def question(self) -> Question:
         texts = [self.explanation.text, *([self.control.text] if self.control else [])]
-        return Question(tuple(texts), self.windows)
+        return Question(tuple(texts), self.windows, self.explanation.feature, self.reader)
 
 
 def score(workspace: Workspace, config: ScoreConfig, console: Console | None = None) -> Scores:
     """Scores, or finds an equal run that is done. Raises `Mistake` without explanations, or for an unknown scorer."""
-    names = scorers_of(config)
-    judges = {name: parts.load(SCORERS, name).judge for name in names}
+    chosen = scorers_of(config)
     explanations = explanations_of(workspace, config.explanations)
     if not explanations:
         raise Mistake("That explain run has no explanation with a text; there is nothing to score.")
-    inputs = {"explanations": [e.explanation for e in explanations], "scorers": names}
+    inputs = {"explanations": [e.explanation for e in explanations], "scorers": [one.label for one in chosen]}
     if not config.retry and (done := runs.finished(workspace, "score", config, inputs)):
         return _result(workspace, done)
     with begin(workspace, "score", config, config.seed, inputs) as run:
         trials = _trials(workspace, explanations, config)
-        for name, judge in judges.items():
-            with watch(run, f"scoring by {name}", len(trials), console=console) as advance:
-                _score(run, name, judge, trials, config, advance)
+        for scorer in chosen:
+            with watch(run, f"scoring by {scorer.label}", len(trials), console=console) as advance:
+                _score(run, scorer, trials, config, advance)
         result = _result(workspace, run.run)
         run.summary |= {"scored": result.scored, "failed": result.failed, "differences": result.differences}
     return result
 
 
-def scorers_of(config: ScoreConfig) -> list[str]:
-    """The scorers' names; `auto` depends on whether the environment names an endpoint."""
-    if config.scorers == "auto":
-        return ["embedding", "surprisal", *(["detection"] if has_endpoint() else [])]
-    names = [name.strip() for name in config.scorers.split(",") if name.strip()]
-    if not names:
-        raise Mistake(f"No scorer is named; known: {', '.join(parts.names(SCORERS))}.")
-    return list(dict.fromkeys(names))
+def scorers_of(config: ScoreConfig) -> list[Choice]:
+    """The scorers and their settings; `auto` depends on whether the environment names an endpoint."""
+    named = config.scorers
+    if named == "auto":
+        named = "embedding,surprisal" + (",detection" if has_endpoint() else "")
+    return list({one.label: one for one in parts.choices(SCORERS, named)}.values())
 
 
 def _trials(workspace: Workspace, explanations: Sequence[Explanation], config: ScoreConfig) -> list[Trial]:
@@ -98,7 +97,7 @@ def _trials(workspace: Workspace, explanations: Sequence[Explanation], config: S
         feature = explanation.feature
         try:
             windows = judged(reader(feature.dictionary), feature.latent, "score", config.windows, config.seed)
-            trials.append(Trial(explanation, windows, None, control))
+            trials.append(Trial(explanation, windows, None, control, reader(feature.dictionary)))
         except TooFew as reason:
             trials.append(Trial(explanation, [], str(reason), control))
     return trials
@@ -110,7 +109,8 @@ def swap(explanation: Explanation, others: Sequence[Explanation], seed: int) -> 
     return min(pool, key=lambda o: digest("swap", seed, explanation.explanation, o.explanation), default=None)
 
 
-def _score(run: Run, name: str, judge: Any, trials: Sequence[Trial], config: ScoreConfig, advance: Advance) -> None:
+def _score(run: Run, scorer: Choice, trials: Sequence[Trial], config: ScoreConfig, advance: Advance) -> None:
+    name = scorer.label
     done = scored_already(run.workspace, run.run)
     waiting = [t for t in trials if (t.explanation.explanation, name) not in done]
     advance(len(trials) - len(waiting))
@@ -120,8 +120,8 @@ def _score(run: Run, name: str, judge: Any, trials: Sequence[Trial], config: Sco
             advance()
     ready = [t for t in waiting if not t.problem]
     tools = Tools(run.workspace, config.seed, config.judge, config.llm_model, config.llm_requests, advance)
-    judgements: Iterator[Judgement] = judge([t.question for t in ready], tools)
-    for trial, judgement in zip(ready, judgements, strict=True):
+    found = parts.load(SCORERS, scorer.name).judge([t.question for t in ready], tools, scorer.options)
+    for trial, judgement in zip(ready, found, strict=True):
         _store(run, name, trial, assess(trial, judgement, config.seed))
 
 

@@ -16,7 +16,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from data import parts
-from data.config import from_text
 from data.errors import Mistake
 from data.words import Site
 
@@ -68,19 +67,6 @@ def _unusual(options: Any) -> list[Field[Any]]:
     return [f for f in fields(options) if getattr(options, f.name) != f.default]
 
 
-def architectures(text: str) -> list[tuple[str, Any]]:
-    """`batchtopk,jumprelu:mode=tanh` as names with their options. Raises `Mistake` on what is not known."""
-    found = []
-    for piece in text.split(","):
-        name, *settings = piece.strip().split(":")
-        options = parts.load(FOLDER, name).Options
-        if bad := [s for s in settings if "=" not in s]:
-            raise Mistake(f"{bad[0]!r} in {piece!r} is no setting; write {name}:NAME=VALUE.")
-        values = dict(setting.split("=", 1) for setting in settings)
-        found.append((name, from_text(options, values, where=f"architecture {name}")))
-    return found
-
-
 def plans(
     architecture: str,
     sites: tuple[Site, ...],
@@ -92,9 +78,9 @@ def plans(
 ) -> list[Plan]:
     """Every combination, architectures outermost and seeds innermost; raises `Mistake` when one is named twice."""
     made = [
-        Plan(name, options, place.reads, place.writes, wide, active, rate, start)
-        for name, options in architectures(architecture)
-        for place in parts.load(FOLDER, name).places(sites)
+        Plan(part.name, part.options, place.reads, place.writes, wide, active, rate, start)
+        for part in parts.choices(FOLDER, architecture)
+        for place in parts.load(FOLDER, part.name).places(sites)
         for wide, active, rate, start in itertools.product(latents, k, learning_rate, seed)
     ]
     for plan in made:

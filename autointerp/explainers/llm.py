@@ -18,6 +18,7 @@ from autointerp.examples import TooFew, Window
 from autointerp.explainers.vocabulary import promoted
 from autointerp.llm import Answer, Request
 from autointerp.tools import Tools
+from data.parts import NoOptions
 
 MARK = 0.3
 SYSTEM = """You study one feature of a language model. The user gives a JSON object: "passages", in which the tokens \
@@ -35,7 +36,7 @@ SCHEMA = {
 }
 
 
-def explain(cases: Sequence[Case], tools: Tools) -> Iterator[Explained]:
+def explain(cases: Sequence[Case], tools: Tools, _: NoOptions) -> Iterator[Explained]:
     """One explanation a case; all requests are under way at once."""
     ready: list[tuple[Case, Request]] = []
     for case in cases:

@@ -24,6 +24,7 @@ from autointerp.cases import Case, Explained
 from autointerp.examples import TooFew, Window
 from autointerp.explainers.vocabulary import promoted
 from autointerp.tools import Tools
+from data.parts import NoOptions
 
 FINALISTS = 4
 """Candidates that the language model judges: it takes nearly all the time."""
@@ -31,7 +32,7 @@ WORDLESS = 0.7
 """The AUROC that stands for a candidate that cannot be run as a rule, such as "numbers and digits"."""
 
 
-def explain(cases: Sequence[Case], tools: Tools) -> Iterator[Explained]:
+def explain(cases: Sequence[Case], tools: Tools, _: NoOptions) -> Iterator[Explained]:
     """One explanation a case."""
     for case in cases:
         yield _explain(case, tools)

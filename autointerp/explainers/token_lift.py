@@ -14,9 +14,10 @@ from autointerp.candidates import candidates
 from autointerp.cases import Case, Explained
 from autointerp.examples import TooFew
 from autointerp.tools import Tools
+from data.parts import NoOptions
 
 
-def explain(cases: Sequence[Case], tools: Tools) -> Iterator[Explained]:
+def explain(cases: Sequence[Case], tools: Tools, _: NoOptions) -> Iterator[Explained]:
     """One explanation a case."""
     for case in cases:
         yield _explain(case)

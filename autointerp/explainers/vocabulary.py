@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 from autointerp.candidates import WORDS, Candidate, listing
 from autointerp.cases import Case, Explained
 from autointerp.tools import Tools
+from data.parts import NoOptions
 
 
-def explain(cases: Sequence[Case], tools: Tools) -> Iterator[Explained]:
+def explain(cases: Sequence[Case], tools: Tools, _: NoOptions) -> Iterator[Explained]:
     """One explanation a case."""
     for case in cases:
         found = promoted(case)

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 
 from autointerp.judgements import Judgement, Question
 from autointerp.tools import Tools
+from data.parts import NoOptions
 
 NEEDS_ENDPOINT = False
 
 
-def judge(questions: Sequence[Question], tools: Tools) -> Iterator[Judgement]:
+def judge(questions: Sequence[Question], tools: Tools, _: NoOptions) -> Iterator[Judgement]:
     """One judgement a question, in order."""
     for question in questions:
         vectors = tools.embedder([*question.texts, *(w.text for w in question.windows)])

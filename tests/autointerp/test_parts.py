@@ -48,7 +48,7 @@ def test_an_explainer_gives_each_feature_a_text_or_an_error(name: str, tools: To
     given = cases(tools.workspace, 0, 3, 1)
     steps = []
     tools.advance = lambda n=1: steps.append(n)
-    found = list(parts.load("autointerp.explainers", name).explain(given, tools))
+    found = list(parts.load("autointerp.explainers", name).explain(given, tools, parts.NoOptions()))
     assert {e.feature for e in found} == {c.feature for c in given}
     assert len(found) == 3
     assert sum(steps) == 3
@@ -66,13 +66,13 @@ def test_an_explainer_looks_at_no_score_document(name: str, tools: Tools, monkey
         return window(self, document, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Reader, "window", watched)
-    list(parts.load("autointerp.explainers", name).explain(cases(tools.workspace, 0, 1), tools))
+    list(parts.load("autointerp.explainers", name).explain(cases(tools.workspace, 0, 1), tools, parts.NoOptions()))
     assert all(number % 2 == 0 for number in read)  # the planted harvest's odd documents are the score half
 
 
 @pytest.mark.parametrize("name", [n for n in EXPLAINERS if n not in ("vocabulary", "llm")])
 def test_a_counting_explainer_finds_the_planted_words(name: str, tools: Tools) -> None:
-    (found,) = parts.load("autointerp.explainers", name).explain(cases(tools.workspace, 1), tools)
+    (found,) = parts.load("autointerp.explainers", name).explain(cases(tools.workspace, 1), tools, parts.NoOptions())
     assert {"red", "green", "blue"} <= {word.strip('",') for word in (found.text or "").split()}
 
 
@@ -81,7 +81,7 @@ def test_a_scorer_prefers_the_right_explanation(name: str, tools: Tools) -> None
     reader = Reader(tools.workspace, planted.DICTIONARY)
     texts = planted.EXPLANATIONS
     questions = [Question((texts[n], texts[m]), judged(reader, n, "score", 40, 0)) for n, m in ((0, 1), (1, 6), (6, 0))]
-    found = list(parts.load("autointerp.scorers", name).judge(questions, tools))
+    found = list(parts.load("autointerp.scorers", name).judge(questions, tools, parts.NoOptions()))
     assert len(found) == len(questions)
     for question, judgement in zip(questions, found, strict=True):
         truth = np.array([w.active for w in question.windows])
@@ -94,7 +94,9 @@ def test_a_scorer_prefers_the_right_explanation(name: str, tools: Tools) -> None
 def test_a_scorer_gives_the_same_judgement_twice(name: str, tools: Tools) -> None:
     windows = judged(Reader(tools.workspace, planted.DICTIONARY), 0, "score", 20, 0)
     judge = parts.load("autointerp.scorers", name).judge
-    (one,), (two,) = (list(judge([Question((planted.EXPLANATIONS[0],), windows)], tools)) for _ in range(2))
+    (one,), (two,) = (
+        list(judge([Question((planted.EXPLANATIONS[0],), windows)], tools, parts.NoOptions())) for _ in range(2)
+    )
     np.testing.assert_array_equal(one.values, two.values)
 
 

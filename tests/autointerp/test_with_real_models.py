@@ -46,7 +46,7 @@ def test_the_right_explanation_beats_the_swapped_one(planted_workspace: Workspac
     pairs = ((0, 1), (1, 6), (6, 0))
     questions = [Question((texts[n], texts[m]), judged(reader, n, "score", 16, 0)) for n, m in pairs]
     tools = Tools(planted_workspace, judge=DEFAULT_MODEL)
-    found = parts.load("autointerp.scorers", scorer).judge(questions, tools)
+    found = parts.load("autointerp.scorers", scorer).judge(questions, tools, parts.NoOptions())
     import numpy as np
 
     for question, judgement in zip(questions, found, strict=True):

@@ -24,7 +24,7 @@ from data.errors import Mistake
 from data.words import parse_sites
 from training.architectures import _topk, matryoshka
 from training.architectures._contract import Given, Loss
-from training.plans import FOLDER, Affine, architectures, plans
+from training.plans import FOLDER, Affine, plans
 from training.stack import SILENT
 
 ALL = parts.names(FOLDER)
@@ -99,7 +99,7 @@ def test_dead_latents_learn_from_what_revives_them_alone(name: str) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_unknown_setting_is_a_sentence(name: str) -> None:
     with pytest.raises(Mistake, match=f"option in architecture {name}:.*'colour'"):
-        architectures(f"{name}:colour=blue")
+        parts.choices(FOLDER, f"{name}:colour=blue")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_unknown_setting_is_a_sentence(name: str) -> None:
 )
 def test_settings_that_make_no_sense_are_sentences(text: str, says: str) -> None:
     with pytest.raises(Mistake) as caught:
-        architectures(text)
+        parts.choices(FOLDER, text)
     assert says in str(caught.value)
 
 
@@ -237,15 +237,15 @@ def theirs(case: str, member: int) -> Any:
 
 def ours(case: str, saes: list[Any], x: Tensor, dead: Tensor | None) -> tuple[Loss, dict[str, Tensor]]:
     """Our loss of a stack with the same weights, and them."""
-    ((name, options),) = architectures(case)
+    (made,) = parts.choices(FOLDER, case)
     states = [{n: w.detach().clone() for n, w in sae.named_parameters()} for sae in saes]
     weights = {n: torch.stack([s[n].T if n == "W_enc" else s[n] for s in states]) for n in states[0]}
     weights = {n: w.contiguous().requires_grad_() for n, w in weights.items()}
     given = Given(
-        (float(K),) * len(saes), torch.full((len(saes),), 0.3), dead, options,
+        (float(K),) * len(saes), torch.full((len(saes),), 0.3), dead, made.options,
         borrow=lambda name, member, rows: weights[name][member][rows],
     )  # fmt: skip
-    return parts.load(FOLDER, name).forward(weights, x, x, given), weights
+    return parts.load(FOLDER, made.name).forward(weights, x, x, given), weights
 
 
 def total(loss: Loss) -> Tensor:
