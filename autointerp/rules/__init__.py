@@ -1,0 +1,1 @@
+"""Kinds of executable rules, one file each."""
