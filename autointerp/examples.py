@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +51,10 @@ class Window:
     tokens: tuple[str, ...]
     values: tuple[float, ...]
     half: str
+    kind: str = ""
+    """`active`, or the kind of silent window: `random`, `near` or `neighbour`; empty where it was not drawn."""
+    quantile: int = -1
+    """Its stratum of strength among the latent's windows of that half: 0 the weakest .. STRATA - 1; -1 where silent."""
 
     @property
     def text(self) -> str:
@@ -213,7 +217,10 @@ def shown(reader: Reader, latent: int, count: int, seed: int, length: int = LENG
     rest = np.array_split(peaks[count // 2 :], max(count - len(best), 1))
     draw = np.random.default_rng([seed, latent])
     drawn = [*best, *(draw.choice(stratum) for stratum in rest if len(stratum))]
-    windows = (_around(reader, firings, int(at), length) for at in drawn)
+    stratum = dict(zip(peaks.tolist(), strata(len(peaks))[::-1].tolist(), strict=True))
+    windows = (
+        replace(_around(reader, firings, int(at), length), kind="active", quantile=stratum[int(at)]) for at in drawn
+    )
     return sorted(distinct(windows), key=lambda w: -w.strength)
 
 
@@ -228,10 +235,18 @@ def judged(reader: Reader, latent: int, half: str, count: int, seed: int) -> lis
         if len(active) < FEWEST:
             raise TooFew(_too_rare(firings, len(active), half))
         if len(silent) >= count // 2:
-            order = [_stratified(active[np.argsort(strength[active], kind="stable")], draw), draw.permutation(silent)]
-            found = _different(reader, tiles, order, count // 2, length=length, firings=firings)
+            weakest = active[np.argsort(strength[active], kind="stable")]
+            stratum = np.full(len(strength), -1)
+            stratum[weakest] = strata(len(weakest))
+            order = [_stratified(weakest, draw), draw.permutation(silent)]
+            found = _different(reader, tiles, order, count // 2, length=length, firings=firings, stratum=stratum)
             return [found[i] for i in draw.permutation(len(found))]
     raise TooFew(f"too dense: fewer than {count // 2} windows of {LENGTHS[-1]} tokens in the {half} half are silent")
+
+
+def strata(count: int) -> np.ndarray:
+    """The stratum of each of `count` windows ordered from the weakest on: `STRATA` strata of equal counts."""
+    return np.repeat(np.arange(STRATA), [len(s) for s in np.array_split(np.arange(count), STRATA)])
 
 
 def distinct(windows: Iterable[Window]) -> Iterator[Window]:
@@ -284,12 +299,20 @@ def _different(
     *,
     length: int,
     firings: Firings,
+    stratum: np.ndarray,
 ) -> list[Window]:
     """The first `count` tiles of each of `orders` as windows, passing over those whose tokens were seen before."""
     found: list[Window] = []
     for order in orders:
         seen = {window.ids for window in found}
-        windows = (reader.window(int(tiles.document[t]), int(tiles.start[t]), length, firings) for t in order)
+        windows = (
+            replace(
+                reader.window(int(tiles.document[t]), int(tiles.start[t]), length, firings),
+                kind="active" if stratum[t] >= 0 else "random",
+                quantile=int(stratum[t]),
+            )
+            for t in order
+        )
         found += itertools.islice((w for w in distinct(windows) if w.ids not in seen), count)
     return found
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import planted
 import pytest
@@ -94,3 +96,14 @@ def test_values_lie_where_the_window_says(reader: Reader) -> None:
     window = shown(reader, 6, 4, 0)[0]
     assert np.argmax(window.values) == window.peak
     assert window.record() == {"document": window.document, "start": window.start, "length": len(window.ids)}
+
+
+def test_windows_say_their_kind_and_stratum(reader: Reader) -> None:
+    windows = judged(reader, 0, "score", 40, 0)
+    assert all((w.kind, w.active) in (("active", True), ("random", False)) for w in windows)
+    assert all(w.quantile == -1 for w in windows if not w.active)
+    active = [w for w in windows if w.active]
+    by_stratum = [[w.strength for w in active if w.quantile == q] for q in range(5)]
+    assert all(max(weaker) <= min(stronger) for weaker, stronger in itertools.pairwise(by_stratum))
+    assert np.bincount([w.quantile for w in active]).tolist() == [4, 4, 4, 4, 4]
+    assert {w.quantile for w in shown(reader, 0, 12, 0)} >= {0, 4}
