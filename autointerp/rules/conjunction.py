@@ -1,0 +1,29 @@
+"""Fires where all of several rules do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+
+from autointerp.rule import Rule
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which rules."""
+
+    rules: tuple[Rule, ...]
+    """All of them must fire at a token."""
+
+
+def fires(options: Options, tokens: Sequence[str]) -> Bool[np.ndarray, " tokens"]:
+    """At each token at which every rule fires."""
+    return np.logical_and.reduce([rule.fires(tokens) for rule in options.rules])
+
+
+def text(options: Options) -> str:
+    """The rules as one phrase."""
+    return ", and at the same time ".join(rule.text for rule in options.rules)
