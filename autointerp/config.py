@@ -9,12 +9,13 @@ This file brings no torch: `lacewing --help` reads it.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+from autointerp.llm_config import LlmConfig, has_endpoint
 from data.config import DEFAULT_MODEL
 from data.errors import Mistake
+
+__all__ = ["ExplainConfig", "HarvestConfig", "ScoreConfig", "has_endpoint"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class HarvestConfig:
 
 
 @dataclass(frozen=True)
-class ExplainConfig:
+class ExplainConfig(LlmConfig):
     """Explanations of features, from windows of the harvest's `explain` documents alone."""
 
     features: str = "circuit"
@@ -60,23 +61,19 @@ class ExplainConfig:
     """Activating windows that the explainer sees for each feature."""
     judge: str = DEFAULT_MODEL
     """The language model by whose surprisal the local explainer ranks its candidates: a hub name or a local folder."""
-    llm_model: str = ""
-    """The model to ask for at the endpoint; empty means OPENAI_MODEL, or the only one it serves."""
-    llm_requests: int = 5000
-    """Stop before sending more requests than this to the endpoint (answers kept from before are free)."""
     retry: bool = False
     """Explain again the features whose explanation failed."""
     seed: int = 0
     """Decides which windows are drawn."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _at_least("limit", self.limit, 1)
         _at_least("windows", self.windows, 4)
-        _at_least("llm_requests", self.llm_requests, 0)
 
 
 @dataclass(frozen=True)
-class ScoreConfig:
+class ScoreConfig(LlmConfig):
     """Scores of explanations, on windows of the harvest's `score` documents alone."""
 
     explanations: str = ""
@@ -87,24 +84,18 @@ class ScoreConfig:
     """Windows judged for each feature: half activating (equally from each quintile of strength), half silent."""
     judge: str = DEFAULT_MODEL
     """The language model whose surprisal is the `surprisal` score: a hub name or a local folder."""
-    llm_model: str = ""
-    """The model to ask for at the endpoint; empty means OPENAI_MODEL, or the only one it serves."""
-    llm_requests: int = 5000
-    """Stop before sending more requests than this to the endpoint (answers kept from before are free)."""
     retry: bool = False
     """Score again where scoring failed."""
+    swap: str = "random"
+    """Whose explanation is the control: random (any other feature's) or nearest (of the nearest features by decoder)."""
     seed: int = 0
     """Decides the windows, the swapped explanations and the bootstrap."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _at_least("windows", self.windows, 10)
-        _at_least("llm_requests", self.llm_requests, 0)
-
-
-def has_endpoint(environment: Mapping[str, str] | None = None) -> bool:
-    """Whether the environment names a language-model endpoint (OPENAI_BASE_URL or OPENAI_API_KEY)."""
-    values = os.environ if environment is None else environment
-    return bool(values.get("OPENAI_BASE_URL") or values.get("OPENAI_API_KEY"))
+        if self.swap not in ("random", "nearest"):
+            raise Mistake(f"swap is {self.swap!r}; it can be random or nearest.")
 
 
 def _at_least(name: str, value: int, least: int) -> None:

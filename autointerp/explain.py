@@ -112,8 +112,7 @@ def _explain(
 ) -> None:
     keys = {case.feature: key for key, case in missing.items()}
     part = parts.load(EXPLAINERS, explainer.name)
-    with watch(run, "explaining", len(missing), console=console) as advance:
-        tools = Tools(run.workspace, config.seed, config.judge, config.llm_model, config.llm_requests, advance)
+    with Tools.of(run, config) as tools, watch(run, "explaining", len(missing), console=console) as tools.advance:
         for found in part.explain(list(missing.values()), tools, explainer.options):
             _store(run, keys[found.feature], found, explainer.label)
 

@@ -38,7 +38,7 @@ LONGEST = 60.0
 """Seconds waited at the most, whatever Retry-After says."""
 TIMEOUT = 120.0
 
-State = Literal["ok", "parse_failed", "refused", "timed_out", "rate_limited", "failed"]
+State = Literal["ok", "parse_failed", "refused", "timed_out", "rate_limited", "failed", "stopped_by_budget"]
 KEPT = ("ok", "parse_failed", "refused")
 
 
@@ -51,6 +51,19 @@ class Request:
     schema: Mapping[str, Any]
     tokens: int = 300
     """At most this many tokens in the answer."""
+    top: int = 0
+    """How many alternatives of each generated token to ask the log-probabilities of; endpoints allow up to 20 or so."""
+    temperature: float = 0.0
+    """0: the likeliest answer; above it, answers are drawn."""
+    draw: int = 0
+    """Which of several answers drawn for the same question this is; sent as the sampler's seed."""
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What its digest covers: settings at their defaults are left out, so that a new one changes no old digest."""
+        extra = {"top": self.top, "temperature": self.temperature, "draw": self.draw}
+        whole = {"system": self.system, "user": self.user, "schema": self.schema, "tokens": self.tokens}
+        return whole | {name: value for name, value in extra.items() if value}
 
     @property
     def messages(self) -> list[Any]:
@@ -66,6 +79,8 @@ class Answer:
     value: dict[str, Any] | None = None
     reason: str = ""
     usage: dict[str, int] = field(default_factory=dict)
+    choices: list[dict[str, float]] = field(default_factory=list)
+    """For each generated token the log-probabilities (nats) of its likeliest alternatives; empty if none were given."""
     replayed: bool = False
 
 
@@ -139,7 +154,7 @@ class Client:
                 await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _answer(self, endpoint: openai.AsyncOpenAI, request: Request) -> Answer:
-        name = digest("request", self.url, self.model, asdict(request), length=32)
+        name = digest("request", self.url, self.model, request.record, length=32)
         path = self.ledger / name[:2] / f"{name}.json"
         if path.is_file():
             return Answer(**(json.loads(path.read_text())["answer"] | {"replayed": True}))
@@ -187,12 +202,15 @@ class Client:
             )
         self.sent += 1
         form = {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": request.schema}}
-        return await endpoint.chat.completions.create(
+        extra: dict[str, Any] = {"logprobs": True, "top_logprobs": request.top} if request.top else {}
+        extra |= {"seed": request.draw} if request.draw else {}
+        return await endpoint.chat.completions.create(  # pyright: ignore[reportCallIssue]
             model=self.model,
             messages=request.messages,
             response_format=form,  # pyright: ignore[reportArgumentType]
             max_tokens=request.tokens,
-            temperature=0,
+            temperature=request.temperature,
+            **extra,
         )
 
     def _wrong_key(self) -> Mistake:
@@ -201,7 +219,7 @@ class Client:
     def _keep(self, path: Path, request: Request, answer: Answer) -> None:
         """Writes the answer aside and renames it; neither key nor headers are in it."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        record = {"url": self.url, "model": self.model, "request": asdict(request), "answer": asdict(answer)}
+        record = {"url": self.url, "model": self.model, "request": request.record, "answer": asdict(answer)}
         aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         aside.write_text(json.dumps(record, ensure_ascii=False))
         os.replace(aside, path)
@@ -229,4 +247,9 @@ def _read(name: str, response: Any) -> Answer:
         return Answer(name, "parse_failed", reason=f"not JSON: {text[:120]!r}", usage=usage)
     if not isinstance(value, dict):
         return Answer(name, "parse_failed", reason=f"not a JSON object: {text[:120]!r}", usage=usage)
-    return Answer(name, "ok", value=value, usage=usage)
+    return Answer(name, "ok", value=value, usage=usage, choices=_choices(choice))
+
+
+def _choices(choice: Any) -> list[dict[str, float]]:
+    places = getattr(getattr(choice, "logprobs", None), "content", None) or []
+    return [{each.token: each.logprob for each in place.top_logprobs} for place in places]

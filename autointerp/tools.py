@@ -11,10 +11,12 @@ of the first two.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from autointerp.llm_config import LlmConfig
 from autointerp.watch import Advance
+from data.runs import Run
 from data.store import Workspace
 
 if TYPE_CHECKING:
@@ -35,10 +37,23 @@ class Tools:
     seed: int = 0
     judge: str = ""
     """The model of `likelihood`: a hub name or a local folder."""
-    llm_model: str = ""
-    llm_requests: int = 5000
+    llm: LlmConfig = field(default_factory=LlmConfig)
+    """How `client` asks."""
     advance: Advance = _ignore
     """Called by parts as features are done."""
+    run: str = ""
+    """The run that asks, for the ledger."""
+
+    @classmethod
+    def of(cls, run: Run, config: Any) -> Tools:
+        """The tools of a run whose config is an `LlmConfig` with a `seed` and a `judge`."""
+        return cls(run.workspace, config.seed, config.judge, config, run=run.run)
+
+    def __enter__(self) -> Tools:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the client's connections, if it was opened."""
 
     @functools.cached_property
     def likelihood(self) -> Likelihood:
@@ -56,4 +71,4 @@ class Tools:
     def client(self) -> Client:
         from autointerp.llm import Client
 
-        return Client.from_environment(self.workspace, model=self.llm_model, budget=self.llm_requests)
+        return Client.from_environment(self.workspace, model=self.llm.llm_model, budget=self.llm.llm_requests)
