@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ from data.errors import Mistake
 from data.models import Subject
 from data.store import Workspace
 from data.words import Site
-from training.dictionary import Dictionary
+from training.dictionary import Dictionary, load_dictionary
 
 STRENGTH = 0.5
 """Nats: the strength at which changes are compared, that of the paper's code."""
@@ -88,6 +89,47 @@ class Prompts:
         return out.logits[:, -1].float()
 
 
+@dataclass(frozen=True, eq=False)
+class Steered:
+    """A dictionary and the model it is of."""
+
+    subject: Subject
+    dictionary: Dictionary
+
+    @property
+    def site(self) -> Site:
+        """Where its latents are written."""
+        return self.dictionary.writes[0]
+
+    def directions(self, latents: Sequence[int]) -> Float[Tensor, "latents width"]:
+        """The decoder rows of `latents`. Raises `Mistake` for a dictionary that writes several sites at once."""
+        if len(self.dictionary.writes) > 1:
+            raise Mistake(
+                f"Dictionary {self.dictionary.digest} writes {len(self.dictionary.writes)} sites at once; a latent is "
+                f"steered at one. Choose a dictionary of one site."
+            )
+        return self.dictionary.W_dec[list(latents)].float().to(self.subject.device)
+
+
+class Subjects(dict[str, Steered]):
+    """The dictionaries of a workspace with their models, by digest, each opened when first asked for.
+
+    Raises `Mistake` when a dictionary or its model cannot be had.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__()
+        self._workspace = workspace
+        self._subjects: dict[str, Subject] = {}
+
+    def __missing__(self, digest: str) -> Steered:
+        dictionary = load_dictionary(self._workspace, digest)
+        if dictionary.model not in self._subjects:
+            self._subjects[dictionary.model] = subject_of(self._workspace, dictionary)
+        self[digest] = Steered(self._subjects[dictionary.model], dictionary)
+        return self[digest]
+
+
 def subject_of(workspace: Workspace, dictionary: Dictionary) -> Subject:
     """The model that `dictionary` is of, opened by the name that its runs gave. Raises `Mistake` when it is another."""
     with workspace.read() as db:
@@ -106,16 +148,6 @@ def subject_of(workspace: Workspace, dictionary: Dictionary) -> Subject:
             f"{subject.digest} now: its files were changed. Put back those that the dictionary was trained on."
         )
     return subject
-
-
-def directions(dictionary: Dictionary, latents: list[int]) -> Float[Tensor, "latents width"]:
-    """The decoder rows of `latents`. Raises `Mistake` for a dictionary that writes several sites at once."""
-    if len(dictionary.writes) > 1:
-        raise Mistake(
-            f"Dictionary {dictionary.digest} writes {len(dictionary.writes)} sites at once; a latent is steered at one. "
-            f"Choose a dictionary of one site."
-        )
-    return dictionary.W_dec[latents].float()
 
 
 def divergence(
@@ -141,13 +173,15 @@ def strengths(prompts: Prompts, along: Float[Tensor, "changes width"], target: f
     return _bisected(strength, low, high, target)
 
 
-def _bisected(strength: Any, low: Tensor, high: Tensor, target: float) -> Strength:
+def _bisected(strength: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, target: float) -> Strength:
+    middle, reached = high, strength(high)
     for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        reached = strength(middle)
-        if ((reached - target).abs() <= TOLERANCE * target).all():
+        missed = (reached - target).abs() > TOLERANCE * target
+        if not missed.any():
             break
         low, high = torch.where(reached < target, middle, low), torch.where(reached < target, high, middle)
+        middle = (low + high) / 2
+        reached = strength(middle)
     missed = (reached - target).abs() > TOLERANCE * target
     return Strength(middle.masked_fill(missed, math.nan), reached)
 
