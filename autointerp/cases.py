@@ -13,33 +13,39 @@ have many requests under way.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from autointerp.examples import Reader, Window, judged, shown
+from autointerp.drawing import Drawing
+from autointerp.examples import SHOWN, Drawn, Reader, judged, shown
 from data.errors import Mistake
 from data.words import Feature
 
 
 @dataclass(frozen=True)
 class Case:
-    """A feature to be explained: its activations, its row of statistics, how many windows to show, and the seed."""
+    """A feature to be explained: its activations, its row of statistics, how many windows to show, and how drawn."""
 
     feature: Feature
     reader: Reader
     statistics: dict[str, Any]
     windows: int
     seed: int
+    drawing: Drawing = SHOWN
 
     @functools.cached_property
-    def shown(self) -> list[Window]:
-        """Activating windows, strongest first. Raises `examples.TooFew`."""
-        return shown(self.reader, self.feature.latent, self.windows, self.seed)
+    def shown(self) -> Drawn:
+        """Active windows, strongest first. Raises `examples.TooFew`."""
+        return shown(self.reader, self.feature.latent, self.windows, self.seed, self.drawing)
 
     @functools.cached_property
-    def contrast(self) -> list[Window]:
-        """Active and silent windows in equal numbers, cut as those of a scorer. Raises `examples.TooFew`."""
-        return judged(self.reader, self.feature.latent, "explain", self.windows, self.seed)
+    def contrast(self) -> Drawn:
+        """Active windows of all strengths and as many silent ones of each kind, cut as those of a scorer are by default.
+
+        Raises `examples.TooFew`.
+        """
+        cut = replace(self.drawing, sampler="quantile", centred=False)
+        return judged(self.reader, self.feature.latent, "explain", self.windows, self.seed, cut)
 
 
 @dataclass(frozen=True)

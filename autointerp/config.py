@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from autointerp.drawing import DrawingConfig
 from autointerp.llm_config import LlmConfig, has_endpoint
 from data.config import DEFAULT_MODEL
 from data.errors import Mistake
@@ -48,17 +49,23 @@ class HarvestConfig:
 
 
 @dataclass(frozen=True)
-class ExplainConfig(LlmConfig):
+class ExplainConfig(DrawingConfig, LlmConfig):
     """Explanations of features, from windows of the harvest's `explain` documents alone."""
 
     features: str = "circuit"
-    """circuit (the latents of the newest circuit, most important first), circuit:ID, or DICTIONARY/LATENT,..."""
+    """circuit (the latents of the newest circuit, most important first), circuit:ID, sample (of all latents that fire,
+    drawn by the seed), sample:DICTIONARY, or DICTIONARY/LATENT,..."""
     explainer: str = "auto"
-    """A file of autointerp/explainers. auto: llm when OPENAI_BASE_URL or OPENAI_API_KEY is set, otherwise local."""
+    """Files of autointerp/explainers with their settings, by commas, such as rule,llm:logits=false. auto: llm when
+    OPENAI_BASE_URL or OPENAI_API_KEY is set, otherwise local."""
     limit: int = 40
     """At most this many features are explained."""
     windows: int = 16
     """Activating windows that the explainer sees for each feature."""
+    sampler: str = "top,quantile"
+    """Who draws those windows: files of autointerp/samplers with their settings, such as top:share=0.2,quantile."""
+    centred: bool = True
+    """Place each of those windows so that its peak is at three quarters of it; otherwise documents are cut into tiles."""
     judge: str = DEFAULT_MODEL
     """The language model by whose surprisal the local explainer ranks its candidates: a hub name or a local folder."""
     retry: bool = False
@@ -73,7 +80,7 @@ class ExplainConfig(LlmConfig):
 
 
 @dataclass(frozen=True)
-class ScoreConfig(LlmConfig):
+class ScoreConfig(DrawingConfig, LlmConfig):
     """Scores of explanations, on windows of the harvest's `score` documents alone."""
 
     explanations: str = ""
@@ -81,7 +88,11 @@ class ScoreConfig(LlmConfig):
     scorers: str = "auto"
     """Files of autointerp/scorers, by commas. auto: embedding and surprisal, and detection with an endpoint."""
     windows: int = 32
-    """Windows judged for each feature: half activating (equally from each quintile of strength), half silent."""
+    """Windows judged for each feature: half activating, and as many silent ones of each kind that --negatives names."""
+    sampler: str = "quantile"
+    """Who draws the activating ones: files of autointerp/samplers with their settings, such as top,importance."""
+    centred: bool = False
+    """Place windows so that their peak (of silent ones, a random token) is at three quarters; otherwise they are tiles."""
     judge: str = DEFAULT_MODEL
     """The language model whose surprisal is the `surprisal` score: a hub name or a local folder."""
     retry: bool = False

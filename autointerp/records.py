@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from data import runs
 from data.errors import Mistake
 from data.store import Workspace
-from data.words import Feature
+from data.words import Feature, digest
+
+BLOCK = 4096
+"""Latents whose neighbours are read at a time."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,37 @@ def circuit_features(workspace: Workspace, circuit: str = "") -> list[Feature]:
     return [Feature(dictionary, latent) for dictionary, latent in found]
 
 
+def sampled_features(workspace: Workspace, dictionary: str, seed: int) -> list[Feature]:
+    """The latents that fire in a harvest, of `dictionary` (the beginning of its id; empty: of all), in an order drawn by
+    `seed`. Raises `Mistake` when there are none.
+    """
+    query = "select dictionary, latent from features where density > 0 and starts_with(dictionary, ?)"
+    with workspace.read() as db:
+        found = [Feature(d, latent) for d, latent in db.execute(query, [dictionary]).fetchall()]
+    if not found:
+        of = f"no dictionary {dictionary!r} with" if dictionary else "no"
+        raise Mistake(f"This workspace has {of} features that fire in a harvest. Run `lacewing harvest` first.")
+    return sorted(found, key=lambda f: digest("sample", seed, f.dictionary, f.latent))
+
+
+def densities_of(workspace: Workspace, dictionary: str) -> np.ndarray:
+    """The density of each latent of `dictionary` [latents]; 0 where it is not harvested."""
+    with workspace.read() as db:
+        rows = db.execute("select latent, density from features where dictionary = ?", [dictionary]).fetchall()
+    densities = np.zeros(max((latent for latent, _ in rows), default=-1) + 1)
+    densities[[latent for latent, _ in rows]] = [density for _, density in rows]
+    return densities
+
+
+def states_of(workspace: Workspace, ids: Sequence[str]) -> dict[str, int]:
+    """How many of these explanations ended in each state."""
+    query = (
+        "select coalesce(state, 'unknown'), count(*) from explanations where list_contains(?, explanation) group by 1"
+    )
+    with workspace.read() as db:
+        return dict(sorted(db.execute(query, [list(ids)]).fetchall()))
+
+
 def statistics_of(workspace: Workspace, features: Sequence[Feature]) -> dict[Feature, dict[str, Any]]:
     """The harvested statistics of each feature; raises `Mistake` for one that is unknown or not harvested."""
     names = sorted({f.dictionary for f in features})
@@ -56,6 +94,33 @@ def statistics_of(workspace: Workspace, features: Sequence[Feature]) -> dict[Fea
         if feature not in statistics:
             raise _missing(feature, known)
     return {feature: json.loads(statistics[feature]) for feature in features}
+
+
+def neighbours_of(workspace: Workspace, dictionary: str, latent: int, harvest: str) -> list[int]:
+    """The latents that fire most often together with `latent`, or else those nearest by decoder, the nearest first.
+
+    Raises `Mistake` when the harvest did not look for them.
+    """
+    found = _neighbours(workspace.folder, dictionary, latent // BLOCK, harvest).get(latent)
+    if found is None:
+        raise Mistake(
+            f"The harvest of dictionary {dictionary!r} tells no neighbours of latent {latent}. "
+            f"Run `lacewing harvest` again, or choose other negatives."
+        )
+    return found
+
+
+@functools.lru_cache(maxsize=64)
+def _neighbours(folder: Path, dictionary: str, block: int, _harvest: str) -> dict[int, list[int]]:
+    """The neighbours of `BLOCK` latents in one read; those of which neither kind is known are absent."""
+    query = (
+        "select latent, statistics->'neighbours', statistics->'nearest' from features "
+        "where dictionary = ? and latent >= ? and latent < ?"
+    )
+    with Workspace(folder).read() as db:
+        rows = db.execute(query, [dictionary, block * BLOCK, (block + 1) * BLOCK]).fetchall()
+    lists = {latent: [json.loads(text) for text in found if text] for latent, *found in rows}
+    return {latent: [int(n) for n, _ in next(filter(None, some), [])] for latent, some in lists.items() if some}
 
 
 def _missing(feature: Feature, known: dict[str, int]) -> Mistake:

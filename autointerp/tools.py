@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from autointerp.llm_config import LlmConfig
+from autointerp.memo import Memo, Vectors
 from autointerp.watch import Advance
 from data.runs import Run
 from data.store import Workspace
 
 if TYPE_CHECKING:
-    from autointerp.embedder import Embedder
     from autointerp.likelihood import Likelihood
     from autointerp.llm import Client
 
@@ -53,19 +53,22 @@ class Tools:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends the client's connections, if it was opened."""
+        """Ends the client's connections, if it was opened, and writes what the local models' caches have new."""
+        for name in ("likelihood", "embedder"):
+            if opened := self.__dict__.get(name):
+                opened.memo.flush()
 
     @functools.cached_property
     def likelihood(self) -> Likelihood:
         from autointerp.likelihood import Likelihood
 
-        return Likelihood.open(self.judge)
+        return Likelihood.open(self.judge, self.workspace)
 
     @functools.cached_property
-    def embedder(self) -> Embedder:
-        from autointerp.embedder import Embedder
+    def embedder(self) -> Vectors:
+        from autointerp.embedder import NAME, WIDTH, shared
 
-        return Embedder()
+        return Vectors(Memo(self.workspace, NAME, WIDTH), lambda texts: shared()(texts))
 
     @functools.cached_property
     def client(self) -> Client:

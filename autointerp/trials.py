@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from data.words import Feature, digest
 
 ALIKE = 0.5
 """The share of words in common from which two texts say nearly the same."""
+STRANGERS = 20
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,13 @@ class Trial:
     reader: Reader | None = None
     swap: str = "random"
     """How the control was drawn: `random` or `nearest`."""
+    strangers: tuple[Window, ...] = ()
+    """Active windows of other features, at most one each."""
 
     @property
     def question(self) -> Question:
         texts = [self.explanation.text, *([self.control.text] if self.control else [])]
-        return Question(tuple(texts), self.windows, self.explanation.feature, self.reader)
+        return Question(tuple(texts), self.windows, self.explanation.feature, self.reader, self.strangers)
 
     @functools.cached_property
     def rate(self) -> float | None:
@@ -65,7 +68,8 @@ def trials(workspace: Workspace, explanations: Sequence[Explanation], config: Sc
     """A trial for each explanation; one whose windows cannot be drawn says why."""
     reader = functools.cache(functools.partial(Reader, workspace))
     nearest = _nearest(workspace, explanations) if config.swap == "nearest" else {}
-    return [_trial(reader, one, explanations, config, nearest.get(one.feature, [])) for one in explanations]
+    found = [_trial(reader, one, explanations, config, nearest.get(one.feature, [])) for one in explanations]
+    return [replace(one, strangers=strangers(one, found, config.seed)) for one in found]
 
 
 def _trial(
@@ -79,10 +83,19 @@ def _trial(
     control, how = (hard, "nearest") if hard else (swap(one, others, config.seed), "random")
     try:
         opened = reader(one.feature.dictionary)
-        windows = judged(opened, one.feature.latent, "score", config.windows, config.seed)
+        windows = judged(opened, one.feature.latent, "score", config.windows, config.seed, config.drawing)
     except TooFew as reason:
         return Trial(one, [], str(reason), control, swap=how)
     return Trial(one, windows, None, control, opened, how)
+
+
+def strangers(trial: Trial, others: Sequence[Trial], seed: int) -> tuple[Window, ...]:
+    """At most `STRANGERS` active windows, each of another feature; the same whichever trials are still to be scored."""
+    known = {o.explanation.feature: o for o in others if o.windows}
+    known.pop(trial.explanation.feature, None)
+    features = sorted(known, key=lambda f: digest("stranger", seed, trial.explanation.feature, f))[:STRANGERS]
+    active = ([w for w in known[feature].windows if w.active] for feature in features)
+    return tuple(windows[0] for windows in active if windows)
 
 
 def swap(explanation: Explanation, others: Sequence[Explanation], seed: int) -> Explanation | None:

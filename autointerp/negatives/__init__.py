@@ -1,0 +1,1 @@
+"""Negatives: which silent windows are drawn, one file each."""

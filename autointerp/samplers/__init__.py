@@ -1,0 +1,1 @@
+"""Samplers: which active windows are drawn, one file each."""
