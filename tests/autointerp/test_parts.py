@@ -19,7 +19,8 @@ from data.store import Workspace
 from data.words import Feature
 
 EXPLAINERS = parts.names("autointerp.explainers")
-SCORERS = parts.names("autointerp.scorers")
+SCORERS = [n for n in parts.names("autointerp.scorers") if n not in ("intervention", "interventional")]
+"""Those that need a dictionary's weights and its model have tests of their own."""
 WORDS = {"river", "lake", "sea", "rain", "red", "green", "blue", "mother", "father", "relatives"}
 
 
