@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -103,10 +104,14 @@ def _gain(plain: RandomDictionary, x: Float[Tensor, "tokens read"]) -> float:
 
 @dataclass(frozen=True)
 class Baselines:
-    """Makes baselines from training text; `rows` are its values at `sites`, in fp32."""
+    """Makes baselines from training text; `rows` are its values at `sites`, in fp32.
+
+    `judged` is for the figures of those that were measured: by the sites read and written, latents and k.
+    """
 
     sites: tuple[Site, ...]
     rows: Float[Tensor, "tokens site d_model"]
+    judged: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict, repr=False)
     _principal: dict[tuple[Site, ...], Tensor] = field(default_factory=dict, repr=False)
 
     def at(self, sites: Sequence[Site]) -> Float[Tensor, "tokens width"]:

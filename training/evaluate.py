@@ -72,13 +72,16 @@ def judge(heldout: HeldOut, dictionary: Reconstruction, baselines: Baselines) ->
     """
     found = measures.describe(heldout, dictionary)
     k = round(found.ratios["l0"].value)
-    others = baselines.beside(dictionary, latents=found.firing.counts.shape[1], k=k)
+    same = (dictionary.reads, dictionary.writes, found.firing.counts.shape[1], k)
+    others = {} if same in baselines.judged else baselines.beside(dictionary, latents=same[2], k=k)
     effect, *beside = heldout.effects([dictionary, *others.values()])
     ablated = heldout.ablated(dictionary)
     flat = _figures(found.ratios | measures.recovered(heldout, ablated, effect)) | _firing(found, dictionary, baselines)
+    known = baselines.judged.setdefault(same, {})  # dictionaries of a sweep often have the same baselines
     for (name, other), spliced in zip(others.items(), beside, strict=True):
         ratios = measures.describe(heldout, other).ratios | measures.recovered(heldout, ablated, spliced)
-        flat |= {f"{name}_components": k} | _figures(ratios, f"{name}_")
+        known |= {f"{name}_components": k} | _figures(ratios, f"{name}_")
+    flat |= known
     if len(dictionary.writes) > 1:
         shares = {s: measures.recovered(heldout, ablated, {s: effect[s]}) for s in dictionary.writes}
         flat["sites"] = {str(s): _figures({"explained_variance": found.sites[s]} | shares[s]) for s in shares}

@@ -65,6 +65,16 @@ def test_every_figure_has_its_interval_and_its_baselines(subject: Subject) -> No
     assert crosscoder["sites"]["resid_post:1"].keys() > {"explained_variance", "ce_recovered", "kl_upper"}
 
 
+def test_dictionaries_of_one_site_and_l0_share_their_baselines(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heldout, shared = held.held(subject, *SITES), Baselines(SITES, held.held(subject, *SITES).rows[:100])
+    alone = judge(heldout, held.relu(), Baselines(SITES, heldout.rows[:100]))
+    assert judge(heldout, held.relu(), shared) == alone
+    monkeypatch.setattr(Baselines, "beside", None)
+    assert judge(heldout, held.relu(), shared) == alone
+
+
 def test_an_ablation_that_costs_nothing_gives_no_share(subject: Subject) -> None:
     heldout = held.held(subject)
     heldout._ablated[frozenset({held.SITE}), held.SITE] = Ablation(heldout.loss, heldout.loss)
