@@ -56,9 +56,14 @@ class Sample:
         return Sample(self.values[:, which], drawn=self.drawn[:, which], **rest)
 
     @property
+    def draws(self) -> np.ndarray:
+        """The AUROC of each text in each draw [texts, draws]."""
+        return np.stack([weighted_auroc(row, self.truth, self.drawn) for row in self.values])
+
+    @property
     def compared(self) -> Comparison:
         """The AUROC of each text."""
-        return compared(np.stack([weighted_auroc(row, self.truth, self.drawn) for row in self.values]))
+        return compared(self.draws)
 
 
 def assess(trial: Trial, answer: Judgement | Outcome, seed: int) -> dict[str, Any]:
@@ -86,14 +91,14 @@ def usable(judgement: Judgement) -> np.ndarray:
 
 
 def _judgement(trial: Trial, judgement: Judgement, seed: int) -> dict[str, Any]:
-    items, kept = list(judgement.items or trial.windows), usable(judgement)
+    items, kept = _items(trial, judgement), usable(judgement)
     left = [item for item, ok in zip(items, kept, strict=True) if ok]
     if len(left) * 2 <= len(items) or len({item.active for item in left}) < 2:
-        what = "items" if judgement.items else "windows"
+        what = "windows" if judgement.items is None else "items"
         error = f"{len(items) - len(left)} of {len(items)} {what} were not judged: {_why(judgement)}"
         return failure(trial, error, judgement)
     sample = Sample.of(judgement.values[:, kept], left, seed)
-    rate = None if judgement.items else trial.rate
+    rate = trial.rate if judgement.items is None else None
     said = measures.verdicts(sample.values[0], sample.truth, sample.documents, judgement.threshold, seed)
     details = _details(trial, judgement) | {
         "threshold": said.threshold,
@@ -106,6 +111,10 @@ def _judgement(trial: Trial, judgement: Judgement, seed: int) -> dict[str, Any]:
     columns = {"statistic": "auroc", "chance": CHANCE, "natural_rate": rate, "trials": int(kept.sum()), "error": None}
     found = _rates(sample, said.said, rate, details)
     return columns | _columns(sample.compared) | _spread(found) | {"details": details}
+
+
+def _items(trial: Trial, judgement: Judgement) -> list[Item]:
+    return list(trial.windows if judgement.items is None else judgement.items)
 
 
 def _rates(sample: Sample, said: np.ndarray, rate: float | None, details: dict[str, Any]) -> dict[str, Estimate]:
@@ -161,7 +170,7 @@ def _outcome(trial: Trial, outcome: Outcome, seed: int) -> dict[str, Any]:
 
 
 def _why(answer: Judgement | Outcome) -> str:
-    return "; ".join(sorted(set(answer.failures))[:3]) or "no judgement"
+    return "; ".join(sorted(set(answer.failures or answer.remarks))[:3]) or "no judgement"
 
 
 def _columns(found: Comparison) -> dict[str, float | None]:
@@ -193,7 +202,7 @@ def _details(trial: Trial, answer: Judgement | Outcome | None) -> dict[str, Any]
     if answer is None:
         return details
     if isinstance(answer, Judgement):
-        rows = zip(answer.items or trial.windows, answer.values.T.tolist(), strict=True)
+        rows = zip(_items(trial, answer), answer.values.T.tolist(), strict=True)
         details["windows"] = [_window(item, row) for item, row in rows]
     states = collections.Counter(reason.split(":")[0] for reason in answer.failures)
     details |= {"failures": len(answer.failures), "reasons": sorted(set(answer.failures))[:5], "states": dict(states)}

@@ -69,6 +69,8 @@ class Question:
     """The feature that the first text explains; None where it was made up, as in a test of a scorer."""
     reader: Reader | None = None
     """The harvest that the windows are from; None likewise."""
+    strangers: Sequence[Window] = ()
+    """Active windows of other features of the run, for controls that need no text."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Judgement:
     failures: list[str] = field(default_factory=list)
     """`state: reason` of each request without a usable answer."""
     remarks: list[str] = field(default_factory=list)
-    items: Sequence[Item] = ()
+    items: Sequence[Item] | None = None
     """What was judged, where it is not the question's windows."""
     threshold: float | None = None
     """Above it a judgement is a yes; None on a scale that has no such place of its own."""

@@ -7,6 +7,8 @@ The surprisal score of Paulo et al. 2024 (arXiv:2410.13928), in a form of our ow
 2. The gain is their difference: positive where the explanation made the text more expected.
 3. The prompt is read once per explanation; each batch of texts starts from a copy of its keys and values. Texts are
    right-padded; a causal model does not see the padding, and padded positions are not counted.
+4. What was computed is kept by prompt and text (`memo.py`): the neutral half once for all explanations of a window, the
+   control's once for all edits of a label.
 
 The model runs in bf16 where the processor computes in it: gains are differences of tens of nats that are ranked, not
 compared with a tolerance, and bf16's error in them (about 0.1 nat) seldom changes a rank.
@@ -25,7 +27,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from autointerp.harvest import precision
+from autointerp.memo import Memo
 from data.models import Subject
+from data.store import Workspace
+from data.words import digest
 
 TEMPLATE = "Here is a passage with {}:\n"
 NEUTRAL = "Here is a passage:\n"
@@ -43,13 +48,17 @@ class Head:
 class Likelihood:
     """A language model as a judge of texts."""
 
-    def __init__(self, subject: Subject) -> None:
+    def __init__(self, subject: Subject, memo: Memo | None = None) -> None:
         self.subject = subject
+        self.memo = memo
 
     @classmethod
-    def open(cls, model: str) -> Likelihood:
-        """The judge called `model`; raises `Mistake` when it cannot be had."""
-        return cls(Subject.open(model, dtype=precision("auto")))
+    def open(cls, model: str, workspace: Workspace | None = None) -> Likelihood:
+        """The judge called `model`, with what `workspace` keeps of it; raises `Mistake` when it cannot be had."""
+        kind = precision("auto")
+        subject = Subject.open(model, dtype=kind)
+        name = f"likelihood-{subject.digest}-{str(kind).rpartition('.')[2]}"
+        return cls(subject, Memo(workspace, name) if workspace else None)
 
     def gains(self, explanations: Sequence[str], texts: Sequence[str]) -> Float[np.ndarray, "explanations texts"]:
         """log p(text | explanation) - log p(text | neutral), in nats, for every explanation and text."""
@@ -57,9 +66,15 @@ class Likelihood:
         logs = np.stack([self.logs(prompt, texts) for prompt in prompts])
         return (logs[1:] - logs[:1]).astype(np.float32)
 
-    @torch.no_grad()
     def logs(self, prompt: str, texts: Sequence[str]) -> Float[np.ndarray, " texts"]:
         """log p(text | prompt) of each text, in nats."""
+        if self.memo is None:
+            return self._logs(prompt, texts)
+        keys = [digest(prompt, text, length=24) for text in texts]
+        return self.memo.rows(keys, lambda places: self._logs(prompt, [texts[at] for at in places])[:, None])[:, 0]
+
+    @torch.no_grad()
+    def _logs(self, prompt: str, texts: Sequence[str]) -> Float[np.ndarray, " texts"]:
         head = self._read([*self.subject.prefix, *self.subject.tokenize(prompt)])
         ids = [self.subject.tokenize(text) for text in texts]
         order = sorted(range(len(ids)), key=lambda i: len(ids[i]))

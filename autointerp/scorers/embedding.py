@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from autointerp.embedder import NAME
 from autointerp.judgements import Judgement, Question
 from autointerp.tools import Tools
 from data.parts import NoOptions
 
 NEEDS_ENDPOINT = False
+CALIBRATED = True
 
 
 def judge(questions: Sequence[Question], tools: Tools, _: NoOptions) -> Iterator[Judgement]:
@@ -24,3 +26,8 @@ def judge(questions: Sequence[Question], tools: Tools, _: NoOptions) -> Iterator
         texts, windows = vectors[: len(question.texts)], vectors[len(question.texts) :]
         yield Judgement(texts @ windows.T)
         tools.advance()
+
+
+def model(_: Tools) -> str:
+    """Who judges."""
+    return NAME

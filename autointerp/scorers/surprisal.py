@@ -15,6 +15,7 @@ from autointerp.tools import Tools
 from data.parts import NoOptions
 
 NEEDS_ENDPOINT = False
+CALIBRATED = True
 
 
 def judge(questions: Sequence[Question], tools: Tools, _: NoOptions) -> Iterator[Judgement]:
@@ -22,3 +23,8 @@ def judge(questions: Sequence[Question], tools: Tools, _: NoOptions) -> Iterator
     for question in questions:
         yield Judgement(tools.likelihood.gains(question.texts, [w.text for w in question.windows]))
         tools.advance()
+
+
+def model(tools: Tools) -> str:
+    """Who judges."""
+    return tools.judge
