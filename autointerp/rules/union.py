@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
+from autointerp.index import Index, places_of
 from autointerp.rule import Rule
 
 
@@ -21,9 +22,24 @@ class Options:
 
 def fires(options: Options, tokens: Sequence[str]) -> Bool[np.ndarray, " tokens"]:
     """At each token at which some rule fires."""
-    return np.logical_or.reduce([rule.fires(tokens) for rule in options.rules])
+    return join([rule.fires(tokens) for rule in inner(options)])
+
+
+def inner(options: Options) -> tuple[Rule, ...]:
+    """The rules that it is made of."""
+    return options.rules
+
+
+def join(fired: Sequence[Bool[np.ndarray, " tokens"]]) -> Bool[np.ndarray, " tokens"]:
+    """Where it fires, when its rules fire so."""
+    return np.logical_or.reduce(fired)
 
 
 def text(options: Options) -> str:
     """The rules as one phrase."""
     return "; or ".join(rule.text for rule in options.rules)
+
+
+def places(options: Options, index: Index) -> Int[np.ndarray, " places"]:
+    """Where it fires in a harvest."""
+    return np.unique(np.concatenate([places_of(rule, index) for rule in options.rules]))
