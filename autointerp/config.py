@@ -99,6 +99,8 @@ class ScoreConfig(DrawingConfig, LlmConfig):
     """Score again where scoring failed."""
     swap: str = "random"
     """Whose explanation is the control: random (any other feature's) or nearest (of the nearest features by decoder)."""
+    calibrate: bool = True
+    """Ask each judge about planted features first, once for a scorer and a model: its scores carry what it made of them."""
     seed: int = 0
     """Decides the windows, the swapped explanations and the bootstrap."""
 

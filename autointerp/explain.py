@@ -1,9 +1,12 @@
 """Explains features: from activating windows to a sentence, or to the reason why there is none.
 
-1. The features: the latents of a circuit, most important first, or those named.
-2. One explainer (`explainers/`) gets them all, with windows of the harvest's `explain` half.
-3. Each result becomes a row as soon as it is there, text or error. An explanation's id is the digest of what it was made
-   from, so that a run that was stopped goes on where it was, and equal work is not done twice.
+1. The features: the latents of a circuit, most important first, those named, or a sample of those that fire.
+2. Each explainer (`explainers/`) gets them all, with windows of the harvest's `explain` half.
+3. Each result becomes a row as soon as it is there, text or error, with the state that it ended in: dead, rare and dense
+   features are counted, not left out. Beside it stands the best executable rule of the feature and what that is worth on
+   the `score` half (`exact.py`), so that nobody need ask whether a sentence says more than a list of words.
+4. An explanation's id is the digest of what it was made from, so that a run that was stopped goes on where it was, and
+   equal work is not done twice.
 """
 
 from __future__ import annotations
@@ -15,12 +18,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from autointerp.cases import Case, Explained
 from autointerp.config import ExplainConfig, has_endpoint
+from autointerp.exact import best_rule, control_of, exactness
 from autointerp.examples import Reader
-from autointerp.records import circuit_features, explained_already, forget_failed, statistics_of
+from autointerp.records import (
+    circuit_features,
+    densities_of,
+    explained_already,
+    forget_failed,
+    sampled_features,
+    states_of,
+    statistics_of,
+)
+from autointerp.rule import Rule
 from autointerp.tools import Tools
 from autointerp.watch import watch
 from data import parts, runs
@@ -31,6 +45,8 @@ from data.store import Workspace, append
 from data.words import Feature, digest
 
 EXPLAINERS = "autointerp.explainers"
+NO_RULE = ("dead", "too rare")
+"""States of features that fire too little for a rule to mean anything."""
 
 
 @dataclass(frozen=True)
@@ -42,21 +58,32 @@ class Explanations:
     failed: int
 
 
+@dataclass(frozen=True)
+class Task:
+    """One explanation that is wanted: a feature, and by whom."""
+
+    case: Case
+    explainer: Choice
+
+
 def explain(workspace: Workspace, config: ExplainConfig, console: Console | None = None) -> Explanations:
     """Explains, or finds an equal run that is done. Raises `Mistake` for an absent feature, circuit or endpoint."""
-    chosen = explainer_of(config)
-    cases = _cases(workspace, config)
-    ids = {_id(case, chosen, config): case for case in cases}
-    inputs = {"explanations": list(ids)}
+    chosen = explainers_of(config)
+    cases = cases_of(workspace, config)
+    tasks = {identity(case, one, config): Task(case, one) for case in cases for one in chosen}
+    inputs = {"explanations": list(tasks)}
     if not config.retry and (done := runs.finished(workspace, "explain", config, inputs)):
-        return _result(workspace, done, list(ids))
+        return _result(workspace, done, list(tasks))
     with begin(workspace, "explain", config, config.seed, inputs) as run:
         if config.retry:
-            forget_failed(workspace, list(ids))
-        missing = {key: case for key, case in ids.items() if key not in explained_already(workspace, list(ids))}
-        _explain(chosen, missing, config, run, console)
-        result = _result(workspace, run.run, list(ids))
-        run.summary |= {"explanations": list(ids), "explained": len(ids) - result.failed, "failed": result.failed}
+            forget_failed(workspace, list(tasks))
+        missing = {key: task for key, task in tasks.items() if key not in explained_already(workspace, list(tasks))}
+        for one in chosen:
+            some = {key: task.case for key, task in missing.items() if task.explainer == one}
+            _explain(one, some, config, run, console)
+        result = _result(workspace, run.run, list(tasks))
+        run.summary |= {"explanations": list(tasks), "explained": len(tasks) - result.failed, "failed": result.failed}
+        run.summary |= {"states": states_of(workspace, list(tasks))}
     return result
 
 
@@ -69,40 +96,55 @@ def begin(
     return runs.start(workspace, verb, config, seed=seed, inputs=inputs)
 
 
-def explainer_of(config: ExplainConfig) -> Choice:
-    """The explainer and its settings; `auto` depends on whether the environment names an endpoint."""
+def explainers_of(config: ExplainConfig) -> list[Choice]:
+    """The explainers and their settings; `auto` depends on whether the environment names an endpoint."""
     named = config.explainer if config.explainer != "auto" else "llm" if has_endpoint() else "local"
-    found = parts.choices(EXPLAINERS, named)
-    if len(found) > 1:
-        raise Mistake(f"{named!r} names {len(found)} explainers; a run has one. Run `lacewing explain` for each.")
-    return found[0]
+    return list({one.label: one for one in parts.choices(EXPLAINERS, named)}.values())
 
 
-def features_of(workspace: Workspace, wanted: str) -> list[Feature]:
+def features_of(workspace: Workspace, wanted: str, seed: int = 0) -> list[Feature]:
     """The features that `wanted` names; raises `Mistake` when there is no such circuit or nothing is named."""
-    if wanted == "circuit" or wanted.startswith("circuit:"):
-        return circuit_features(workspace, wanted.partition(":")[2])
+    sort, _, name = wanted.partition(":")
+    if sort == "circuit":
+        return circuit_features(workspace, name)
+    if sort == "sample":
+        return sampled_features(workspace, name, seed)
     named = [Feature.parse(text.strip()) for text in wanted.split(",") if text.strip()]
     if not named:
-        raise Mistake("No feature is named. Give circuit, circuit:ID or DICTIONARY/LATENT,... with --features.")
+        raise Mistake(
+            "No feature is named. Give circuit, circuit:ID, sample, sample:DICTIONARY or "
+            "DICTIONARY/LATENT,... with --features."
+        )
     return list(dict.fromkeys(named))
 
 
-def _cases(workspace: Workspace, config: ExplainConfig) -> list[Case]:
-    features = features_of(workspace, config.features)[: config.limit]
+def cases_of(workspace: Workspace, config: ExplainConfig) -> list[Case]:
+    """The features that `config` names, each with its harvest and statistics. Raises `Mistake` for one that is absent."""
+    features = features_of(workspace, config.features, config.seed)[: config.limit]
     reader = functools.cache(functools.partial(Reader, workspace))
     statistics = statistics_of(workspace, features)
-    return [Case(f, reader(f.dictionary), statistics[f], config.windows, config.seed) for f in features]
+    rest = (config.windows, config.seed, config.drawing)
+    return [Case(f, reader(f.dictionary), statistics[f], *rest) for f in features]
 
 
-def _id(case: Case, explainer: Choice, config: ExplainConfig) -> str:
+def uses(explainer: Choice) -> set[str]:
+    """What of the run's settings an explainer's answers depend on: `endpoint`, `judge`, `model`."""
+    part: Any = parts.load(EXPLAINERS, explainer.name)
+    return set(part.uses(explainer.options)) if hasattr(part, "uses") else set(getattr(part, "USES", ()))
+
+
+def identity(case: Case, explainer: Choice, config: ExplainConfig) -> str:
+    """The id of an explanation: a digest of its feature and of all that its text depends on."""
     recipe: dict[str, Any] = {"windows": config.windows, "seed": config.seed, "harvest": case.reader.harvest}
-    if explainer.name == "llm":
+    recipe |= {"drawing": case.drawing.record()}
+    recipe |= {"drawing": case.drawing.record()}
+    used = uses(explainer)
+    if "endpoint" in used:
         recipe |= {
             "url": os.environ.get("OPENAI_BASE_URL"),
             "model": config.llm_model or os.environ.get("OPENAI_MODEL"),
         }
-    if explainer.name == "local":
+    if "judge" in used:
         recipe |= {"judge": config.judge}
     return digest("explanation", str(case.feature), explainer.label, recipe)
 
@@ -112,16 +154,39 @@ def _explain(
 ) -> None:
     keys = {case.feature: key for key, case in missing.items()}
     part = parts.load(EXPLAINERS, explainer.name)
-    with Tools.of(run, config) as tools, watch(run, "explaining", len(missing), console=console) as tools.advance:
+    phase = f"explaining by {explainer.label}"
+    densities = functools.cache(functools.partial(densities_of, run.workspace))
+    with Tools.of(run, config) as tools, watch(run, phase, len(missing), console=console) as tools.advance:
         for found in part.explain(list(missing.values()), tools, explainer.options):
-            _store(run, keys[found.feature], found, explainer.label)
+            key = keys[found.feature]
+            rule = _rule(missing[key], found, densities(found.feature.dictionary), config.seed)
+            _store(run, key, found, explainer.label, rule)
 
 
-def _store(run: Run, key: str, found: Explained, explainer: str) -> None:
+def _rule(case: Case, found: Explained, densities: np.ndarray, seed: int) -> dict[str, Any]:
+    """The columns that tell of the rule that the explanation is, or else of the feature's best; none when it has none."""
+    if state_of(found) in NO_RULE:
+        return {}
+    own = found.details.get("rule")
+    rule = Rule.of(own) if own else best_rule(case.reader, case.feature.latent)
+    if rule is None:
+        return {}
+    other = control_of(case.feature.latent, densities, seed)
+    worth = exactness(rule, case.reader, case.feature.latent, other=other, seed=seed)
+    return {"rule": rule.record()} | worth.columns()
+
+
+def state_of(found: Explained) -> str:
+    """`explained`, or the beginning of the error: dead, too rare, too dense, nothing stands out, parse_failed ..."""
+    return "explained" if found.error is None else found.error.partition(":")[0]
+
+
+def _store(run: Run, key: str, found: Explained, explainer: str, rule: Mapping[str, Any]) -> None:
     feature = {"dictionary": found.feature.dictionary, "latent": found.feature.latent}
     row = {"explanation": key, **feature, "explainer": explainer, "text": found.text, "error": found.error}
+    row |= {"state": state_of(found), "run": run.run, "details": found.details} | dict(rule)
     with run.workspace.write() as db:
-        append(db, "explanations", [row | {"run": run.run, "details": found.details}])
+        append(db, "explanations", [row])
 
 
 def _result(workspace: Workspace, run: str, ids: Sequence[str]) -> Explanations:

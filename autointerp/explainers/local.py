@@ -26,6 +26,7 @@ from autointerp.explainers.vocabulary import promoted
 from autointerp.tools import Tools
 from data.parts import NoOptions
 
+USES = ("judge",)
 FINALISTS = 4
 """Candidates that the language model judges: it takes nearly all the time."""
 WORDLESS = 0.7
