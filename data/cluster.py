@@ -17,6 +17,7 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -40,7 +41,7 @@ AHEAD = 8
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DEDUP_LOGS": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",
 }
 LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
 """The first is what makes Ray bind to 127.0.0.1, on every system."""
@@ -80,10 +81,9 @@ class Job:
 class Cluster(Pool):
     """Workers on Ray, hired when there is work for them and kept until the pool is closed."""
 
-    def __init__(self, ray: Any, workers: int, path: Sequence[str] = ()) -> None:
+    def __init__(self, ray: Any, workers: int) -> None:
         self.ray = ray
         self.workers = max(workers, 1)
-        self.path = tuple(path)
         self.idle: list[Any] = []
         self.starting: dict[Any, Any] = {}
         self.hands = ray.remote(Hands).options(num_cpus=1, max_restarts=0)
@@ -126,7 +126,7 @@ class Cluster(Pool):
     def hire(self, busy: int) -> None:
         """Starts as many workers as are missing."""
         for _ in range(self.workers - busy - len(self.idle) - len(self.starting)):
-            worker = self.hands.remote(self.path)
+            worker = self.hands.remote(sys.path)
             self.starting[worker.ready.remote()] = worker
 
     def arrived(self, started: Any) -> None:
@@ -208,6 +208,8 @@ class Shift:
 def opened(workers: int, address: str | None) -> Iterator[Pool]:
     """A pool of `workers` processes (0: one for each core) here, or on the cluster at `address`. Raises `Mistake`."""
     ray = _ray(local=not address)
+    if address:
+        _answers(address)
     with _folder() as folder:
         start = {"address": address} if address else _here(workers or os.cpu_count() or 1, folder)
         try:
@@ -216,7 +218,7 @@ def opened(workers: int, address: str | None) -> Iterator[Pool]:
         except (ConnectionError, RuntimeError, ValueError, ImportError) as error:
             raise _unreachable(address, error) from error
         try:
-            yield Cluster(ray, workers or int(ray.cluster_resources().get("CPU", 1)), () if address else sys.path)
+            yield Cluster(ray, workers or int(ray.cluster_resources().get("CPU", 1)))
         finally:
             ray.shutdown()
 
@@ -246,14 +248,23 @@ def _here(workers: int, folder: Path) -> dict[str, Any]:
     }
 
 
+def _answers(address: str) -> None:
+    """Raises `Mistake` when nothing listens at `address`: Ray itself would try for two minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise _unreachable(address, error) from error
+
+
 def _unreachable(address: str | None, error: Exception) -> Mistake:
     if not address:
         return Mistake(
-            f"Ray does not start on this machine: {_last_line(error)} Without --on all is done in one process."
+            f"Ray does not start on this machine: {_last_line(error)} Without it all is done in one process."
         )
     return Mistake(
-        f"There is no Ray cluster at {address!r}: {_last_line(error)} Start one with `ray start --head`, or take workers "
-        f"of this machine with --on ray."
+        f"There is no Ray cluster at {address}: {_last_line(error)} Start one with `ray start --head`, set RAY_AUTH_TOKEN "
+        f"if it has one, or take workers of this machine with ray:2."
     )
 
 

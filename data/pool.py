@@ -29,7 +29,7 @@ Make = Callable[[], Callable[[T], R]]
 
 TRIES = 3
 """So many workers may die of one item before it is `Lost`."""
-WHERE = re.compile(r"ray(?P<workers>:[0-9]+)?|(?P<client>ray://\S+)|ray:(?P<address>[^/\s]+:[0-9]+)")
+WHERE = re.compile(r"ray(:(?P<workers>[1-9][0-9]*))?|ray:(?P<host>[^/\s:]+|\[[^/\s]+\]):(?P<port>[0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Pool:
     def open(where: str) -> contextlib.AbstractContextManager[Pool]:
         """The workers that `where` names, until the block is left.
 
-        "" is this process; "ray:2" two processes of this machine, "ray" one for each core; "ray:HOST:PORT" a cluster that
-        this machine is part of; "ray://HOST:PORT" one that is reached through its client server. Raises `Mistake` for
-        anything else, without Ray, or when there is no such cluster.
+        "" is this process; "ray:2" two processes of this machine, "ray" one for each core; "ray:HOST:PORT" all cores of
+        a cluster that this machine is part of. Raises `Mistake` for anything else, without Ray, or when there is no such
+        cluster.
         """
         if not where:
             return contextlib.nullcontext(Pool())
@@ -61,11 +61,12 @@ class Pool:
         if not found:
             raise Mistake(
                 f"Work cannot be done on {where!r}; it can be empty (this process), ray or ray:2 (processes of this "
-                f"machine), ray:HOST:PORT or ray://HOST:PORT (a cluster)."
+                f"machine), or ray:HOST:PORT (a cluster that this machine is part of)."
             )
         from data import cluster
 
-        return cluster.opened(int((found["workers"] or ":0")[1:]), found["client"] or found["address"])
+        address = f"{found['host']}:{found['port']}" if found["host"] else None
+        return cluster.opened(int(found["workers"] or 0), address)
 
     def as_done(self, make: Make[T, R], items: Iterable[T]) -> Generator[tuple[int, R | Lost], None, None]:
         """The number of each item and what `make()` gave for it, in the order in which they are done."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Callable, Iterator
 
@@ -41,7 +42,7 @@ def test_a_pool_opens_its_work_once_and_not_before_the_first_item() -> None:
     assert opened == ["now", "now"]
 
 
-@pytest.mark.parametrize("where", ["cluster", "ray:", "ray:two", "ray:host", "ray://", "spark:2", "ray:0x2", " ray"])
+@pytest.mark.parametrize("where", ["cluster", "ray:", "ray:two", "ray:0", "ray://host:1", "spark:2", " ray"])
 def test_an_unknown_place_is_refused(where: str) -> None:
     with pytest.raises(Mistake, match="it can be empty .this process., ray or ray:2 .processes of this machine."):
         Pool.open(where)
@@ -51,3 +52,14 @@ def test_without_ray_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(Mistake, match=r"not installed: pip install 'lacewing\[ray\]'"), Pool.open("ray:2"):
         pass
+
+
+def test_a_cluster_that_is_not_there_is_said_at_once() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{nobody.getsockname()[1]}"
+        expected = (
+            rf"There is no Ray cluster at {address}: ConnectionRefusedError: .* Start one with `ray start --head`"
+        )
+        with pytest.raises(Mistake, match=expected), Pool.open(f"ray:{address}"):
+            pass
