@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -22,7 +22,7 @@ from autointerp.windows import Window, strata
 
 @dataclass(frozen=True)
 class Places:
-    """Windows that can be drawn; `active` and `silent` are indices of tiles, `strength` is of the active ones."""
+    """Windows that can be drawn; `active` and `silent` are indices of tiles, in order; `strength` is of the active."""
 
     reader: Reader
     latent: int
@@ -33,23 +33,24 @@ class Places:
     start: Int[np.ndarray, " tiles"]
     active: Int[np.ndarray, " active"]
     strength: Float[np.ndarray, " active"]
-    silent: Int[np.ndarray, " silent"]
 
     @property
     def tiles(self) -> Tiles:
         return self.reader.tiles(self.half, self.length)
 
     @functools.cached_property
-    def stratum(self) -> dict[int, int]:
-        """The stratum of each active tile."""
-        weakest = self.active[np.argsort(self.strength, kind="stable")]
-        return dict(zip(weakest.tolist(), strata(len(weakest)).tolist(), strict=True))
+    def stratum(self) -> Int[np.ndarray, " tiles"]:
+        """The stratum of each active tile; -1 for the others."""
+        found = np.full(len(self.tiles), -1)
+        found[self.active[np.argsort(self.strength, kind="stable")]] = strata(len(self.active))
+        return found
 
     def windows(self, order: Int[np.ndarray, " some"], kind: str) -> Iterator[Window]:
         """The windows of the tiles in `order`, as they are asked for."""
+        document, start, stratum = self.tiles.document, self.start, self.stratum
         for at in order.tolist():
-            window = self.reader.window(int(self.tiles.document[at]), int(self.start[at]), self.length, self.firings)
-            yield replace(window, kind=kind, quantile=self.stratum.get(at, -1))
+            place = (int(document[at]), int(start[at]), self.length)
+            yield self.reader.window(*place, self.firings, kind, int(stratum[at]))
 
     def texts(self, order: Int[np.ndarray, " some"]) -> list[str]:
         """The texts of silent windows at the tiles in `order`, as if the latent fired in none of them."""
@@ -59,34 +60,34 @@ class Places:
 
     @functools.cached_property
     def is_silent(self) -> Bool[np.ndarray, " tiles"]:
-        """Which tiles are silent."""
-        found = np.zeros(len(self.tiles), dtype=bool)
-        found[self.silent] = True
+        """Which tiles are silent, and so are the windows made of them."""
+        found = np.ones(len(self.tiles), dtype=bool)
+        found[self.active] = False
+        if self.centred:
+            begin, end = _bounds(self.tiles.document, self.start, self.length, self.firings)
+            found &= begin == end
         return found
+
+    @functools.cached_property
+    def silent(self) -> Int[np.ndarray, " silent"]:
+        return np.flatnonzero(self.is_silent)
 
 
 def places(reader: Reader, latent: int, half: str, length: int, centred: bool) -> Places:
     """Where windows of `length` tokens of `half` can be drawn for `latent`."""
     firings, tiles = reader.firings(latent), reader.tiles(half, length)
     peaks = tiles.peaks(firings)
-    quiet = np.ones(len(tiles), dtype=bool)
-    quiet[peaks.tile] = False
     start, strength = quiet_start(tiles, centred), firings.value[peaks.firing].astype(np.float64)
     if centred:
-        start[peaks.tile] = _moved(firings.position[peaks.firing], peaks.tile, tiles)
+        start = start.copy()
+        start[peaks.tile] = tiles.moved(firings.position[peaks.firing], peaks.tile)
         strength = _strength(tiles.document[peaks.tile], start[peaks.tile], length, firings)
-        quiet &= _count(tiles.document, start, length, firings) == 0
-    return Places(reader, latent, firings, half, length, centred, start, peaks.tile, strength, np.flatnonzero(quiet))
+    return Places(reader, latent, firings, half, length, centred, start, peaks.tile, strength)
 
 
 def quiet_start(tiles: Tiles, centred: bool) -> Int[np.ndarray, " tiles"]:
     """Where the window of each tile begins when no latent fires in it: the same for all latents."""
-    return _moved(tiles.anchor, np.arange(len(tiles)), tiles) if centred else tiles.start
-
-
-def _moved(place: Int[np.ndarray, " some"], at: Int[np.ndarray, " some"], tiles: Tiles) -> Int[np.ndarray, " some"]:
-    """Where windows begin in which each `place`, in tile `at`, stands at three quarters, as far as documents reach."""
-    return np.clip(place - tiles.length * 3 // 4, 0, np.maximum(tiles.room[at] - tiles.length, 0))
+    return tiles.centred if centred else tiles.start
 
 
 def _bounds(
@@ -96,13 +97,6 @@ def _bounds(
     key = firings.document << 32 | firings.position
     begin = document << 32 | start
     return key.searchsorted(begin), key.searchsorted(begin + length)
-
-
-def _count(
-    document: Int[np.ndarray, " some"], start: Int[np.ndarray, " some"], length: int, firings: Firings
-) -> Int[np.ndarray, " some"]:
-    begin, end = _bounds(document, start, length, firings)
-    return end - begin
 
 
 def _strength(

@@ -122,10 +122,16 @@ class Tiles:
         return dict(zip(self.texts.document[inside].tolist(), self.many[inside].tolist(), strict=True))
 
     @functools.cached_property
-    def anchor(self) -> Int[np.ndarray, " tiles"]:
-        """A place in each tile, drawn once for all latents: where a silent window is centred, which has no peak."""
+    def centred(self) -> Int[np.ndarray, " tiles"]:
+        """Where the window of a silent tile begins when windows are centred: it has no peak, so around a token drawn by
+        lot, once for all latents.
+        """
         draw = np.random.default_rng(int(digest("anchor", self.length, len(self), length=8), 16))
-        return self.start + draw.integers(0, np.maximum(self.size, 1))
+        return self.moved(self.start + draw.integers(0, np.maximum(self.size, 1)), np.arange(len(self)))
+
+    def moved(self, place: Int[np.ndarray, " some"], tile: Int[np.ndarray, " some"]) -> Int[np.ndarray, " some"]:
+        """Where windows begin in which each `place`, in `tile`, stands at three quarters, as far as documents reach."""
+        return np.clip(place - self.length * 3 // 4, 0, np.maximum(self.room[tile] - self.length, 0))
 
     def peaks(self, firings: Firings) -> Peaks:
         """Where the latent fires most within each tile in which it fires."""
@@ -209,8 +215,10 @@ class Reader:
 
         return read
 
-    def window(self, document: int, start: int, length: int, firings: Firings) -> Window:
-        """The window of `document` from `start` on, at most `length` tokens."""
+    def window(
+        self, document: int, start: int, length: int, firings: Firings, kind: str = "", quantile: int = -1
+    ) -> Window:
+        """The window of `document` from `start` on, at most `length` tokens, of that `kind` and `quantile`."""
         texts, row = self.texts, self._row[document]
         size = max(min(length, int(texts.length[row]) - start), 0)
         at = int(texts.begin[row]) + start
@@ -220,7 +228,8 @@ class Reader:
         inside = (place >= 0) & (place < size)
         values = np.zeros(size)
         values[place[inside]] = firings.value[begin:end][inside]
-        return Window(document, start, tuple(ids), tuple(tokens), tuple(values.tolist()), str(texts.half[row]))
+        half = str(texts.half[row])
+        return Window(document, start, tuple(ids), tuple(tokens), tuple(values.tolist()), half, kind, quantile)
 
     def text(self, document: int, start: int, length: int) -> str:
         """The text of a window."""

@@ -3,7 +3,7 @@
 1. `Window` is a piece of one document with an activation at each token.
 2. `Collector` takes windows until there are enough, passing over those that repeat one it has: the same place, the same
    text but for white space, or (among windows of the same sort, active or silent) a resemblance above `ALIKE`: the Jaccard
-   index of their character `GRAM`-grams (Broder 1997, "On the resemblance and containment of documents"). An active
+   index of their shingles of `SHINGLE` tokens (Broder 1997, "On the resemblance and containment of documents"). An active
    window and a silent one that are nearly alike are both kept: what differs between them is what the latent looks at.
    Each text that was passed over is counted.
 3. `TooFew` says in which state a latent is that cannot be drawn from: dead, rare or dense.
@@ -11,8 +11,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ import numpy as np
 
 STRATA = 5
 """Strata of strength, of equal counts, among a latent's active windows."""
-GRAM = 8
+SHINGLE = 3
 ALIKE = 0.8
 
 State = Literal["dead", "rare", "dense"]
@@ -97,10 +97,7 @@ class Collector:
     lacking: dict[str, int] = field(default_factory=dict)
     _places: set[tuple[int, int]] = field(default_factory=set)
     _texts: set[str] = field(default_factory=set)
-    _grams: dict[bool, dict[str, list[int]]] = field(
-        default_factory=lambda: {s: defaultdict(list) for s in (True, False)}
-    )
-    _sizes: list[int] = field(default_factory=list)
+    _alike: dict[bool, Resembling] = field(default_factory=lambda: {True: Resembling(), False: Resembling()})
 
     def take(self, windows: Iterable[Window], count: int, kind: str) -> list[Window]:
         """The first `count` of `windows` that repeat nothing; fewer when there are no more, which is noted."""
@@ -119,28 +116,52 @@ class Collector:
         if place in self._places:
             return False
         text = " ".join(window.text.split())
-        grams = grams_of(text)
-        owners = self._grams[window.active]
-        if text in self._texts or self._repeats(grams, owners):
+        if text in self._texts or not self._alike[window.active].add(window.ids):
             self.duplicates += 1
             return False
-        for gram in grams:
-            owners[gram].append(len(self.windows))
-        self._sizes.append(len(grams))
         self._places.add(place)
         self._texts.add(text)
         self.windows.append(window)
         return True
 
-    def _repeats(self, grams: set[str], owners: dict[str, list[int]]) -> bool:
-        shared = Counter(owner for gram in grams if gram in owners for owner in owners[gram])
-        return any(n > ALIKE * (len(grams) + self._sizes[owner] - n) for owner, n in shared.items())
+
+Shingles = set[tuple[int, ...]]
 
 
-def grams_of(text: str) -> set[str]:
-    """The character `GRAM`-grams of `text` in lower case; the whole of a shorter text."""
-    folded = text.casefold()
-    return {folded[at : at + GRAM] for at in range(max(len(folded) - GRAM + 1, 1))}
+@dataclass
+class Resembling:
+    """Token sequences of which no two resemble each other by more than `ALIKE`.
+
+    Two sets with a Jaccard index of at least t share one of the first |x| - ceil(t |x|) + 1 elements of each, in whatever
+    order all sets are sorted (prefix filtering: Chaudhuri et al. 2006, "A primitive operator for similarity joins"), so
+    only sequences that share one of those are compared.
+    """
+
+    _sets: list[Shingles] = field(default_factory=list)
+    _first: dict[tuple[int, ...], list[int]] = field(default_factory=dict)
+
+    def add(self, ids: Sequence[int]) -> bool:
+        """Adds `ids` unless they resemble some that are there, and says whether it did."""
+        shingles = shingles_of(ids)
+        first = sorted(shingles)[: len(shingles) - math.ceil(ALIKE * len(shingles)) + 1]
+        candidates = {owner for one in first for owner in self._first.get(one, ())}
+        if any(resemblance(shingles, self._sets[owner]) > ALIKE for owner in candidates):
+            return False
+        for one in first:
+            self._first.setdefault(one, []).append(len(self._sets))
+        self._sets.append(shingles)
+        return True
+
+
+def shingles_of(ids: Sequence[int]) -> Shingles:
+    """All runs of `SHINGLE` tokens; the whole of a shorter sequence."""
+    return {tuple(ids[at : at + SHINGLE]) for at in range(max(len(ids) - SHINGLE + 1, 1))}
+
+
+def resemblance(one: Shingles, other: Shingles) -> float:
+    """The Jaccard index of two sets, of which at least one has elements."""
+    shared = len(one & other)
+    return shared / (len(one) + len(other) - shared)
 
 
 def distinct(windows: Iterable[Window]) -> Iterator[Window]:
@@ -154,4 +175,5 @@ def distinct(windows: Iterable[Window]) -> Iterator[Window]:
 
 def strata(count: int) -> np.ndarray:
     """The stratum of each of `count` windows ordered from the weakest on: `STRATA` strata of equal counts."""
-    return np.repeat(np.arange(STRATA), [len(s) for s in np.array_split(np.arange(count), STRATA)])
+    least, more = divmod(count, STRATA)
+    return np.repeat(np.arange(STRATA), [least + (stratum < more) for stratum in range(STRATA)])
