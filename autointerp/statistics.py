@@ -7,7 +7,8 @@ For each latent, from its sorted activations:
    of the mutual information, count * log lift (Church and Hanks 1990 call log lift pointwise mutual information);
 3. the tokens its decoder direction promotes and suppresses most, through the final norm and the unembedding (the logit
    lens of nostalgebraist 2020, applied to decoder rows), among tokens seen at least `SEEN` times in the harvest: the
-   unembeddings of tokens that a model hardly ever met point anywhere, and would fill these lists.
+   unembeddings of tokens that a model hardly ever met point anywhere, and would fill these lists;
+4. the latents that fire with it, and those whose decoder rows are nearest (`neighbours.py`).
 
 A latent that never fired has a row too: density 0.
 """
@@ -46,7 +47,7 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Logits:
-    """The tokens most promoted and most suppressed by each latent: ids and values [latents, TOP]."""
+    """The tokens most promoted and most suppressed by each latent, as ids and values."""
 
     top: Int[Tensor, "latents top"]
     top_values: Float[Tensor, "latents top"]
@@ -72,9 +73,10 @@ def project(
 def rows(
     span: range, activations: Activations, vocabulary: Vocabulary, logits: Logits, harvest: str
 ) -> Iterator[dict[str, Any]]:
-    """Rows of the table `features` (without the dictionary) for the latents in `span`."""
+    """Rows of the table `features` (without the dictionary and the neighbours) for the latents in `span`, whose `logits`
+    are given."""
     bounds = np.searchsorted(activations.latent, np.arange(span.start, span.stop + 1))
-    for latent, begin, end in zip(span, bounds[:-1], bounds[1:], strict=True):
+    for place, (latent, begin, end) in enumerate(zip(span, bounds[:-1], bounds[1:], strict=True)):
         value = activations.value[begin:end]
         statistics = {
             "firings": int(end - begin),
@@ -82,8 +84,8 @@ def rows(
             "quantiles": _quantiles(value),
             "histogram": _histogram(value),
             "lift": lift(activations.token[begin:end], vocabulary),
-            "top_logits": _named(logits.top[latent], logits.top_values[latent], vocabulary),
-            "bottom_logits": _named(logits.bottom[latent], logits.bottom_values[latent], vocabulary),
+            "top_logits": _named(logits.top[place], logits.top_values[place], vocabulary),
+            "bottom_logits": _named(logits.bottom[place], logits.bottom_values[place], vocabulary),
             "harvest": harvest,
         }
         density = float(end - begin) / vocabulary.total

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from autointerp import harvest as room
-from autointerp import shards
+from autointerp import choosing, reading, shards
 from autointerp.config import HarvestConfig
 from autointerp.shards import Files, ranges
 from data.errors import Mistake
@@ -48,7 +48,7 @@ def dictionaries(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> dict[str,
     }  # fmt: skip
     monkeypatch.setattr(room, "load_dictionary", lambda _, name: made[name])
     monkeypatch.setattr(room, "dictionaries_of", lambda *_: {d.site: name for name, d in made.items()})
-    monkeypatch.setattr(room, "CHUNK", 5)
+    monkeypatch.setattr(choosing, "CHUNK", 300)
     return made
 
 
@@ -183,19 +183,19 @@ def test_tokens_are_whole_documents_in_two_disjoint_halves(
     assert sum(len(r["ids"]) for r in rows) == made.tokens
 
 
-def test_killed_and_run_again_is_as_never_killed(
+def test_stopped_and_run_again_is_as_never_stopped(
     workspace: Workspace, tmp_path: Path, dictionaries: dict[str, Dictionary], config: HarvestConfig,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    encode, calls = room._activations, []
+    write, calls = reading._write_chunk, []
 
-    def dies(*arguments: object) -> object:
+    def stops(*arguments: object) -> None:
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return encode(*arguments)  # type: ignore[arg-type]
+        write(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(room, "_activations", dies)
+    monkeypatch.setattr(reading, "_write_chunk", stops)
     with pytest.raises(KeyboardInterrupt):
         room.harvest(workspace, config)
     with workspace.read() as db:
@@ -216,7 +216,7 @@ def test_a_second_harvest_reuses_the_first(
     workspace: Workspace, dictionaries: dict[str, Dictionary], config: HarvestConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = room.harvest(workspace, config)
-    monkeypatch.setattr(room, "_activations", None)
+    monkeypatch.setattr(reading, "_write_chunk", None)
     assert room.harvest(workspace, config) == made
 
 
