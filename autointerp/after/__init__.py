@@ -1,0 +1,1 @@
+"""What comes after scoring: comparing dictionaries and labels, discriminating, repeating, refuting and relabelling."""
