@@ -82,7 +82,7 @@ def _terms(problem: Problem, layer: Layer, rows: Tensor, which: Tensor) -> Float
     delta = changes(problem, layer, rows, which)
     x = problem.states[layer.site].x[rows].requires_grad_()
     with sdpa_kernel(SDPBackend.MATH):
-        score = problem.metric(problem.flow(layer.site, x, rows), rows).sum()
+        score = problem.score(layer.site, x, rows).sum()
         (gradient,) = torch.autograd.grad(score, x, create_graph=True)
         along = (gradient * delta).sum((1, 2))
         # A model that is linear from here on has a gradient that depends on nothing.

@@ -118,7 +118,7 @@ def _through(
         live = change.norm(dim=(1, 2)) > ROUNDING * x[rows[jobs]].norm(dim=(1, 2))
         jobs, here = jobs[live], rows[jobs[live]]
         if len(jobs):
-            after = problem.metric(problem.flow(down.site, x[here] + change[live], here), here)
+            after = problem.score(down.site, x[here] + change[live], here)
             lost[jobs] = before[here] - after
     return lost
 

@@ -59,7 +59,7 @@ def gated(
     first, *rest = problem.sites
     begin = edits[first](problem.states[first].x[rows])
     assert begin is not None
-    return problem.metric(problem.flow(first, begin, rows, {site: edits[site] for site in rest}), rows)
+    return problem.score(first, begin, rows, {site: edits[site] for site in rest})
 
 
 def _between(

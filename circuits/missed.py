@@ -136,7 +136,7 @@ def _without(problem: Problem, layers: Sequence[Layer], rows: Tensor, out: Tenso
     }
     begin = edits.pop(first)(problem.states[first].x[rows])
     assert begin is not None
-    return problem.metric(problem.flow(first, begin, rows, edits), rows)
+    return problem.score(first, begin, rows, edits)
 
 
 def _take_out(

@@ -126,6 +126,24 @@ class Problem:
         clean = self.clean_logits[rows] if part.NEEDS_CLEAN else None
         return part.score(logits.float(), Aim(self.answers[rows], self.counter_answers[rows], clean))
 
+    def score(
+        self,
+        site: Site,
+        x: Float[Tensor, "rows pos width"],
+        rows: Int[Tensor, " rows"],
+        edits: Mapping[Site, Edit] = {},
+    ) -> Float[Tensor, " rows"]:
+        """The metric of `flow`. Where it asks for the answers' logits alone, a model that can computes no others."""
+        part = parts.load("circuits.metrics", self.metric_name)
+        speaking = getattr(self.model, "speaking", None)
+        if speaking is None or not part.ANSWERS_ALONE:
+            return self.metric(self.flow(site, x, rows, edits), rows)
+        asked = torch.stack([self.answers[rows], self.counter_answers[rows]])
+        words, (answers, counter_answers) = asked.unique(return_inverse=True)
+        with speaking(words):
+            logits = self.flow(site, x, rows, edits)
+        return part.score(logits.float(), Aim(answers, counter_answers))
+
     def flow(
         self,
         site: Site,
@@ -208,7 +226,7 @@ class Problem:
             values = {site: self.states[site].x_patch[rows] for site in self.sites}
             edits: dict[Site, Edit] = {site: functools.partial(instead, value) for site, value in values.items()}
             first = self.sites[0]
-            scores.append(self.metric(self.flow(first, values[first], rows, edits), rows))
+            scores.append(self.score(first, values[first], rows, edits))
         return torch.cat(scores)
 
     @torch.no_grad()

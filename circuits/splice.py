@@ -150,21 +150,18 @@ def empty_masks(problem: Problem) -> dict[Site, Mask]:
 @torch.no_grad()
 def ablated(problem: Problem, masks: Mapping[Site, Mask]) -> Float[Tensor, " batch"]:
     """The metric of each pair's clean prompt with every node outside `masks` at reference."""
-    return torch.cat([problem.metric(ablated_logits(problem, masks, rows), rows) for rows in problem.chunks()])
+    return torch.cat([_ablated(problem, masks, rows) for rows in problem.chunks()])
 
 
-def ablated_logits(problem: Problem, masks: Mapping[Site, Mask], rows: Tensor) -> Float[Tensor, "rows vocab"]:
-    """The last token's logits of pairs `rows` with every node outside `masks` at reference.
-
-    A pass begins at the first site, whose value is the clean one whatever the masks.
-    """
+def _ablated(problem: Problem, masks: Mapping[Site, Mask], rows: Tensor) -> Float[Tensor, " rows"]:
+    """The metric of pairs `rows`; a pass begins at the first site, whose value is the clean one whatever the masks."""
     first, *rest = problem.sites
     edits: dict[Site, Edit] = {
         site: functools.partial(keep_only, problem, masks[site], site, rows) for site in problem.sites
     }
     begin = edits[first](problem.states[first].x[rows])
     assert begin is not None
-    return problem.flow(first, begin, rows, {site: edits[site] for site in rest})
+    return problem.score(first, begin, rows, {site: edits[site] for site in rest})
 
 
 def keep_only(

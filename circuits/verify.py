@@ -36,7 +36,7 @@ def exact_effects(problem: Problem, nodes: Sequence[Node], report: Report | None
         before = metric_from(problem, layer.site)
         for which, rows in problem.pieces(job[:, 0], job[:, 1]):
             x = problem.states[layer.site].x[rows] - changes(problem, layer, rows, which)
-            after = problem.metric(problem.flow(layer.site, x, rows), rows)
+            after = problem.score(layer.site, x, rows)
             columns.append((rows, layer.number[which], before[rows] - after))
             done += len(rows)
             (report or silent)(done, total)
@@ -47,7 +47,7 @@ def exact_effects(problem: Problem, nodes: Sequence[Node], report: Report | None
 @torch.no_grad()
 def metric_from(problem: Problem, site: Site) -> Float[Tensor, " batch"]:
     """The clean metric by passes that begin at `site`: what a patch there is compared with, rounding and all."""
-    return torch.cat([problem.metric(problem.flow(site, problem.states[site].x[r], r), r) for r in problem.chunks()])
+    return torch.cat([problem.score(site, problem.states[site].x[r], r) for r in problem.chunks()])
 
 
 @torch.no_grad()
@@ -56,7 +56,7 @@ def site_totals(problem: Problem) -> dict[Site, float]:
     totals: dict[Site, float] = {}
     for site in problem.sites:
         patched = problem.states[site].x_patch
-        after = torch.cat([problem.metric(problem.flow(site, patched[rows], rows), rows) for rows in problem.chunks()])
+        after = torch.cat([problem.score(site, patched[rows], rows) for rows in problem.chunks()])
         totals[site] = float((problem.clean_metric - after).mean())
     return totals
 

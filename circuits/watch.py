@@ -53,5 +53,5 @@ def watch(problem: Problem, sites: Iterable[Site], rows: Int[Tensor, " rows"]) -
 
     first = problem.sites[0]
     edits: Mapping[Site, Edit] = {site: functools.partial(add, site) for site in {first, *sites}}
-    logits = problem.flow(first, problem.states[first].x[rows], rows, edits)
-    return Watched(problem.metric(logits, rows).sum(), watched, values)
+    score = problem.score(first, problem.states[first].x[rows], rows, edits)
+    return Watched(score.sum(), watched, values)

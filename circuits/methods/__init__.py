@@ -48,7 +48,7 @@ def gradient_at(
     mediators sit further on, so it is the bare model that runs, and only from this site on.
     """
     leaf = x.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(problem.metric(problem.flow(site, leaf, rows), rows).sum(), leaf)
+    (gradient,) = torch.autograd.grad(problem.score(site, leaf, rows).sum(), leaf)
     return gradient
 
 

@@ -77,5 +77,5 @@ def gradients_on(
     edits: dict[Site, Edit] = {site: functools.partial(torch.add, leaf) for site, leaf in leaves.items()}
     start = x + leaves[begin] if begin in leaves else x
     later = {site: edit for site, edit in edits.items() if site != begin}
-    metric = problem.metric(problem.flow(begin, start, rows, later), rows)
+    metric = problem.score(begin, start, rows, later)
     return dict(zip(leaves, torch.autograd.grad(metric.sum(), list(leaves.values())), strict=True))

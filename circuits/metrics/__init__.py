@@ -1,6 +1,7 @@
 """What is measured at the end: one number per prompt, larger the more the model behaves as on the clean one. One file each.
 
-A part has `score(logits, aim)`, and `NAME`, the words that tables and pages use. On which to choose: Zhang and Nanda 2023
+A part has `score(logits, aim)`, `NAME`, the words that tables and pages use, and `ANSWERS_ALONE`, whether it looks at the
+logits of the two answers and at no others. On which to choose: Zhang and Nanda 2023
 (arXiv 2309.16042, section 4): logit differences by default; probabilities saturate and miss negative parts; KL as a check.
 """
 

@@ -11,6 +11,7 @@ from circuits.metrics import Aim
 
 NAME = "minus KL"
 NEEDS_CLEAN = True
+ANSWERS_ALONE = False
 
 
 def score(logits: Tensor, aim: Aim) -> Tensor:

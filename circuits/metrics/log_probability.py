@@ -8,6 +8,7 @@ from circuits.metrics import Aim, of
 
 NAME = "log-probability"
 NEEDS_CLEAN = False
+ANSWERS_ALONE = False
 
 
 def score(logits: Tensor, aim: Aim) -> Tensor:

@@ -8,6 +8,7 @@ from circuits.metrics import Aim, of
 
 NAME = "logit difference"
 NEEDS_CLEAN = False
+ANSWERS_ALONE = True
 
 
 def score(logits: Tensor, aim: Aim) -> Tensor:

@@ -1,8 +1,9 @@
 """Nodes and edges of a feature circuit: ours beside the loop of the published sparse-feature-circuits code.
 
 1. The published setting's shape with random weights: Pythia-70M (6 parallel layers of width 512), 19 submodules x 2,048
-   latents of which about 32 fire, 2 pairs of 7 tokens, 10 steps, edges among 100 kept nodes per pair.
-2. SmolLM2 with real weights, dictionaries of random directions at five sites, 2 pairs of agreement.
+   latents of which about 32 fire, 2 pairs of 7 tokens, 10 steps, edges among 100 kept nodes per pair. Beside the published
+   code itself, where FEATURE_CIRCUITS names a clone of it (`sides/with_feature_circuits.py`), and beside its loop.
+2. SmolLM2 with real weights, dictionaries of random directions at five sites, 2 pairs of agreement, beside the loop.
 
 Effects are compared first: r >= .99 for nodes and for edges, or the benchmark fails.
 """
@@ -10,13 +11,14 @@ Effects are compared first: r >= .99 for nodes and for edges, or the benchmark f
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from bench import published_loop
+from bench import published_code, published_loop
 from bench.harness import Setting, Spread, Table, _timed, alternate
 from torch import Tensor
 
@@ -36,24 +38,23 @@ FIRING = 32
 
 
 @dataclass(frozen=True, eq=False)
-class Threshold:
-    """Random directions that fire above a threshold chosen so that so many do."""
+class Shifted:
+    """Random directions, read by a ReLU whose shift is chosen so that so many fire."""
 
     W_dec: Tensor
     b_dec: Tensor
-    threshold: float
+    shift: float
 
     @classmethod
-    def at(cls, x: Tensor, seed: int) -> Threshold:
+    def at(cls, x: Tensor, seed: int) -> Shifted:
         generator = torch.Generator().manual_seed(seed)
         rows = torch.nn.functional.normalize(torch.randn(LATENTS, x.shape[-1], generator=generator), dim=1)
         centre = x.flatten(0, -2).mean(0)
-        threshold = torch.quantile((x.flatten(0, -2) - centre) @ rows.T, 1 - FIRING / LATENTS, dim=1).mean()
-        return cls(rows, centre, float(threshold))
+        shift = torch.quantile((x.flatten(0, -2) - centre) @ rows.T, 1 - FIRING / LATENTS, dim=1).mean()
+        return cls(rows, centre, float(shift))
 
     def encode(self, x: Tensor) -> Tensor:
-        f = (x - self.b_dec) @ self.W_dec.T
-        return f * (f > self.threshold)
+        return torch.relu((x - self.b_dec) @ self.W_dec.T - self.shift)
 
     def decode(self, f: Tensor) -> Tensor:
         return f @ self.W_dec + self.b_dec
@@ -61,10 +62,12 @@ class Threshold:
 
 def tables(setting: Setting) -> Iterator[Table]:
     with tempfile.TemporaryDirectory() as folder:
-        pythia = Subject.open(str(_pythia(Path(folder))))
+        pythia = Subject.open(str(_pythia(Path(folder) / "model")))
         layers = setting.of(range(pythia.layers), range(2))
         parts = [Site(layer, kind) for layer in layers for kind in ("attn_out", "mlp_out", "resid_post")]
         problem = _problem(pythia, [Site(0, "resid_pre"), *parts], _random())
+        if published_code.SOURCE in os.environ:
+            yield published_code.table(problem, Path(folder), setting.of(200, 20), setting.of(ROUNDS, 1))
         yield _table("Pythia-70M's shape, random weights", problem, setting)
     smol = Subject.open()
     drawn = tasks.pairs("agreement", smol.tokenize, prefix=smol.prefix, seed=0)
@@ -129,7 +132,7 @@ def _pearson(a: Tensor, b: Tensor) -> float:
 def _problem(subject: Subject, sites: list[Site], pairs: list[Pair]) -> Problem:
     values = subject.read(torch.tensor([p.clean for p in pairs]), sites)
     mediators = {
-        site: Mediator(site, "latent", LATENTS, 1, Threshold.at(values[site], seed)) for seed, site in enumerate(sites)
+        site: Mediator(site, "latent", LATENTS, 1, Shifted.at(values[site], seed)) for seed, site in enumerate(sites)
     }
     return Problem.of(subject, mediators, pairs)
 
