@@ -41,13 +41,15 @@ class Tools:
     """How `client` asks."""
     advance: Advance = _ignore
     """Called by parts as features are done."""
-    run: str = ""
+    run: Run | None = None
     """The run that asks, for the ledger."""
+    publishes: bool = True
+    """Whether the client copies its ledger to the store: one process of a run does it for all."""
 
     @classmethod
     def of(cls, run: Run, config: Any) -> Tools:
         """The tools of a run whose config is an `LlmConfig` with a `seed` and a `judge`."""
-        return cls(run.workspace, config.seed, config.judge, config, run=run.run)
+        return cls(run.workspace, config.seed, config.judge, config, run=run)
 
     def __enter__(self) -> Tools:
         return self
@@ -57,6 +59,10 @@ class Tools:
         for name in ("likelihood", "embedder"):
             if opened := self.__dict__.get(name):
                 opened.memo.flush()
+        if client := self.__dict__.pop("client", None):
+            client.close()
+            if self.run:
+                self.run.summary["llm"] = client.summary
 
     @functools.cached_property
     def likelihood(self) -> Likelihood:
@@ -74,4 +80,4 @@ class Tools:
     def client(self) -> Client:
         from autointerp.llm import Client
 
-        return Client.from_environment(self.workspace, model=self.llm.llm_model, budget=self.llm.llm_requests)
+        return Client.open(self.workspace, self.llm, self.run.run if self.run else "", publishes=self.publishes)

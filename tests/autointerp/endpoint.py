@@ -37,7 +37,8 @@ def serve(behaviour: Behaviour) -> Iterator[tuple[str, list[dict[str, Any]]]]:
                     self.send_header(name, value)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                for piece in _pieces(body, float(headers.get("x-pause", 0))):
+                    self.wfile.write(piece)
 
         def log_message(self, format: str, *arguments: Any) -> None:
             pass
@@ -52,6 +53,16 @@ def serve(behaviour: Behaviour) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _pieces(body: bytes, pause: float) -> Iterator[bytes]:
+    """The body at once, or byte by byte with a pause before each."""
+    if not pause:
+        yield body
+        return
+    for at in range(len(body)):
+        time.sleep(pause)
+        yield body[at : at + 1]
 
 
 def says(content: str, **choice: Any) -> Reply:
@@ -99,3 +110,8 @@ def stalls(seconds: float) -> Behaviour:
         return says("{}")
 
     return behave
+
+
+def trickles(seconds: float) -> Behaviour:
+    """An endpoint that sends a byte now and then, so that no single read takes long."""
+    return lambda *_: (200, {"x-pause": str(seconds)}, says("{}")[2])
