@@ -36,7 +36,7 @@ def _groups(parts: Sequence[Path], latent: int) -> list[tuple[Path, range]]:
     first = bisect.bisect_left(range(len(parts)), latent, key=lambda number: _last(parts, number))
     for path in parts[first:]:
         footer = footer_of(path)
-        every = range(footer.num_row_groups)
+        every = range(footer.num_row_groups if footer.num_rows else 0)
         begin = bisect.bisect_left(every, latent, key=lambda group: _bounds(footer, group, path)[1])
         end = bisect.bisect_right(every, latent, key=lambda group: _bounds(footer, group, path)[0])
         if begin < end:
@@ -50,7 +50,7 @@ def _last(parts: Sequence[Path], number: int) -> int:
     """The greatest latent in the parts up to `number`; a part without rows adds none."""
     for path in reversed(parts[: number + 1]):
         footer = footer_of(path)
-        if footer.num_row_groups:
+        if footer.num_rows:
             return _bounds(footer, footer.num_row_groups - 1, path)[1]
     return -1
 
