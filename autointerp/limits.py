@@ -89,20 +89,16 @@ class Gate:
 
     async def enter(self) -> float:
         """Waits for a place and for the end of a pause; returns the time, for `leave`."""
-        while self.busy >= self.limit:
-            place = asyncio.get_running_loop().create_future()
-            self._waiting.append(place)
-            try:
-                await place
-            except asyncio.CancelledError:
-                self._wake()
-                raise
-        self.busy += 1
+        place = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        self._wake()
         try:
+            await place
             while (left := self._closed_until - self.clock()) > 0:
                 await asyncio.sleep(left)
         except asyncio.CancelledError:
-            self._free()
+            if place.done() and not place.cancelled():
+                self._free()
             raise
         return self.clock()
 
@@ -125,12 +121,11 @@ class Gate:
         self._wake()
 
     def _wake(self) -> None:
-        places = self.limit - self.busy
-        while self._waiting and places > 0:
+        while self._waiting and self.busy < self.limit:
             place = self._waiting.popleft()
             if not place.done():
                 place.set_result(None)
-                places -= 1
+                self.busy += 1
 
     def _window(self) -> None:
         self._done, self._since = 0, self.clock()

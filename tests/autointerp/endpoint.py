@@ -65,13 +65,13 @@ def _pieces(body: bytes, pause: float) -> Iterator[bytes]:
         yield body[at : at + 1]
 
 
-def says(content: str, **choice: Any) -> Reply:
-    """A chat completion whose message is `content`."""
+def says(content: str, used: tuple[int, int] = (7, 3), **choice: Any) -> Reply:
+    """A chat completion whose message is `content`; `used`: tokens of the prompt and of the answer."""
     message = {"role": "assistant", "content": content, **choice.pop("message", {})}
     body = {
         "id": "1", "object": "chat.completion", "created": 0, "model": "judge",
         "choices": [{"index": 0, "finish_reason": "stop", "message": message, **choice}],
-        "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
+        "usage": {"prompt_tokens": used[0], "completion_tokens": used[1], "total_tokens": sum(used)},
     }  # fmt: skip
     return 200, {}, json.dumps(body).encode()
 
