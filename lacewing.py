@@ -97,6 +97,12 @@ VERBS = {
     ),
     "explain": Verb("explain features", "autointerp.config:ExplainConfig", "autointerp.explain:explain"),
     "score": Verb("score explanations", "autointerp.config:ScoreConfig", "autointerp.score:score"),
+    "bench-autointerp": Verb(
+        "try explainers and scorers on known features",
+        "autointerp.bench_config:BenchAutointerpConfig",
+        "autointerp.ground.bench:shown",
+        True,
+    ),
     "shift": Verb("free a probe from a spurious cue", "circuits.shift.config:ShiftConfig", "circuits.shift.run:shift"),
     "selftest": Verb(
         "find known circuits with this installation",
@@ -108,6 +114,11 @@ VERBS = {
         "say how two circuits differ, at a stated error rate", "circuits.diff_config:DiffConfig", "circuits.diff:diff"
     ),
     "paths": Verb("show a circuit's strongest paths", "circuits.paths_config:PathsConfig", "circuits.strongest:paths"),
+    "plan-autointerp": Verb(
+        "say what a million features would take, from what was measured",
+        "autointerp.scale.plan_config:PlanConfig",
+        "autointerp.scale.plan:plan_autointerp",
+    ),
     "dashboard": Verb("browse it all", "dashboard.config:DashboardConfig", "dashboard.serve:serve"),
     "sql": Verb("ask the store in SQL, read-only", "data.sql:SqlConfig", "lacewing:print_sql"),
     "runs": Verb("list the runs", "data.sql:RunsConfig", "lacewing:print_runs"),

@@ -1,0 +1,1 @@
+"""What auto-interpretation of very many features takes, from what was measured on few."""
