@@ -47,6 +47,8 @@ class Verb:
     """Whether its options may come from a TOML file."""
     shared: bool = False
     """Whether several processes may do it together (`training.group`)."""
+    alone: bool = False
+    """Whether it needs no workspace."""
 
 
 VERBS = {
@@ -102,6 +104,12 @@ VERBS = {
         "autointerp.bench_config:BenchAutointerpConfig",
         "autointerp.ground.bench:shown",
         True,
+    ),
+    "serve-llm": Verb(
+        "serve a small language model here",
+        "autointerp.serve_config:ServeConfig",
+        "autointerp.serving:serve_llm",
+        alone=True,
     ),
     "shift": Verb("free a probe from a spurious cue", "circuits.shift.config:ShiftConfig", "circuits.shift.run:shift"),
     "selftest": Verb(
@@ -213,7 +221,7 @@ def _do(name: str, given: list[str]) -> None:
     dry = getattr(settings, "dry_run", False)
     if dry and not _first():
         return  # one process measures, undisturbed
-    if dry or not _first():  # neither makes a workspace
+    if dry or verb.alone or not _first():  # none of these makes a workspace
         workspace = Workspace(Path(arguments.workspace).expanduser())
     else:
         workspace = Workspace.open(arguments.workspace, create=verb.creates)

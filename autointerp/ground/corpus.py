@@ -61,6 +61,11 @@ class Corpus:
         return np.concatenate([rule.fires(p.tokens) for p in self.passages])
 
     @functools.cached_property
+    def begin(self) -> Int[np.ndarray, " documents"]:
+        """Where each document begins among the tokens."""
+        return np.cumsum([0, *(len(p.tokens) for p in self.passages)])[:-1]
+
+    @functools.cached_property
     def spelled(self) -> list[str]:
         """Every token as rules compare it, document after document."""
         return [plain(token) for p in self.passages for token in p.tokens]

@@ -1,11 +1,12 @@
 """Writes planted features as a harvest, in files that no reader can tell from a real one's.
 
-1. A feature fires where its rule does, except for a share `noise` of misses, and at as many tokens where it should not,
-   weakly. Both are drawn by the seed.
+1. A feature fires where its rule does, except at a share `noise` of these tokens; and weakly at tokens where it does not, as
+   many as that share of its windows: a topic fires in runs, and would else have more false windows than true ones.
 2. Strength has `LEVELS` levels, by the token at which it fires, times a log-normal factor, so that the strata of strength
    differ in what they hold.
 3. Tokens, sorted activations, and rows in `dictionaries`, `harvests` and `features` are written; there is no model and no
-   decoder, so no logits are listed. Neighbours are those that fire together; `nearest` are the others of a kind.
+   decoder, so no logits are listed, and `nearest` are the features that a label could confuse it with. None is listed by
+   co-activation, so that negatives from neighbours are windows of these.
 
 Harvesting again replaces its own rows and duplicates nothing.
 """
@@ -34,7 +35,6 @@ SPREAD = 0.2
 WEAK = 0.5
 """Level of false firings."""
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9, 0.99)
-NEIGHBOURS = 10
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def fired(corpus: Corpus, feature: Planted, noise: float, seed: int) -> Fired:
     right = corpus.fires(feature.rule)
     where, silent = np.flatnonzero(right), np.flatnonzero(~right)
     kept = where[draw.random(len(where)) >= noise]
-    extra = draw.choice(silent, min(len(silent), round(noise * len(where))), replace=False)
+    extra = draw.choice(silent, min(len(silent), round(noise * corpus.windows(right))), replace=False)
     at = np.concatenate([kept, extra])
     level = np.array([*(_level(feature, corpus.spelled[at]) for at in kept), *[WEAK] * len(extra)])
     value = level * np.exp(SPREAD * draw.standard_normal(len(at)))
@@ -123,8 +123,8 @@ def _statistics(
             "lift": lift(ids[own.at], vocabulary),
             "top_logits": [],
             "bottom_logits": [],
-            "neighbours": _together(feature.latent, found),
-            "nearest": [[other.latent, None] for other in features if other.kind == feature.kind and other != feature],
+            "neighbours": [],
+            "nearest": _nearest(feature, features),
             "harvest": harvest,
         }
         density, largest = len(own.at) / corpus.tokens, float(own.value.max())
@@ -132,13 +132,11 @@ def _statistics(
     return rows
 
 
-def _together(latent: int, found: Sequence[Fired]) -> list[list[Any]]:
-    """The features that fire most often at the same tokens: [latent, Jaccard index]."""
-    own = found[latent].at
-    shared = [len(np.intersect1d(own, other.at, assume_unique=True)) for other in found]
-    jaccard = [s / (len(own) + len(other.at) - s) for s, other in zip(shared, found, strict=True)]
-    best = sorted((i for i, s in enumerate(shared) if s and i != latent), key=lambda i: -jaccard[i])[:NEIGHBOURS]
-    return [[i, round(jaccard[i], 4)] for i in best]
+def _nearest(feature: Planted, features: Sequence[Planted]) -> list[list[Any]]:
+    """The features that it could be taken for, [latent, None]: the one that its broad label takes in, then its kind."""
+    others = [other for other in features if other != feature]
+    first = [other.latent for other in others if other.rule == feature.other]
+    return [[latent, None] for latent in dict.fromkeys([*first, *(o.latent for o in others if o.kind == feature.kind)])]
 
 
 def _write_rows(run: runs.Run, harvest: str, corpus: Corpus, rows: Sequence[dict[str, Any]]) -> None:

@@ -33,7 +33,7 @@ LISTED = 300
 
 @dataclass(frozen=True)
 class Truth:
-    """What a label is worth when it is run: shares of tokens; `extent` is its firings over the feature's."""
+    """What a label is worth when it is run: shares of tokens, and its `extent`, its windows over the feature's."""
 
     precision: float
     recall: float
@@ -66,11 +66,16 @@ def ladder(corpus: Corpus, feature: Planted) -> list[Rung]:
     return [rungs[name] for name in RUNGS]
 
 
-def truth(fired: Bool[np.ndarray, " tokens"], said: Bool[np.ndarray, " tokens"]) -> Truth:
-    """Precision, recall and F1 (0 where they are not defined) of `said` for `fired`."""
+def truth(corpus: Corpus, rule: Rule, said: Bool[np.ndarray, " tokens"]) -> Truth:
+    """What `said` is worth as a label of the firings of `rule`, noise left out."""
+    fired = corpus.fires(rule)
+    return Truth(*agreement(fired, said), corpus.windows(said) / max(corpus.windows(fired), 1))
+
+
+def agreement(fired: Bool[np.ndarray, " tokens"], said: Bool[np.ndarray, " tokens"]) -> tuple[float, float, float]:
+    """Precision, recall and F1, each 0 where it is not defined."""
     hits, told, real = int((fired & said).sum()), int(said.sum()), int(fired.sum())
-    f1 = 2 * hits / (told + real) if told + real else 0.0
-    return Truth(hits / told if told else 0.0, hits / real if real else 0.0, f1, told / real if real else 0.0)
+    return hits / max(told, 1), hits / max(real, 1), 2 * hits / max(told + real, 1)
 
 
 def _listed(corpus: Corpus, rule: Rule) -> list[str]:

@@ -49,6 +49,8 @@ class Planted:
     rule: Rule
     narrow: Rule
     broad: Rule
+    other: Rule
+    """What `broad` takes in besides the rule."""
     sibling: Rule
     shuffled: Rule
 
@@ -100,13 +102,13 @@ def _planted(corpus: Corpus, found: Sequence[tuple[str, Rule]], at: int, seed: i
     others = [other for other_kind, other in found if other_kind != kind]
     drawn = sorted(others, key=lambda other: digest("shuffled", seed, rule.record(), other.record()))
     sibling = mates[0] if mates else drawn[-1]
-    broad = _broad(corpus, rule, [m for m in mates if m != sibling], drawn)
+    other = _other(corpus, rule, [m for m in mates if m != sibling], drawn)
     shuffled = min(drawn, key=lambda other: max(_share(corpus, other, rule), FOREIGN))
-    return Planted(at, kind, rule, narrow(corpus, kind, rule), broad, sibling, shuffled)
+    return Planted(at, kind, rule, narrow(corpus, kind, rule), any_of(rule, other), other, sibling, shuffled)
 
 
-def _broad(corpus: Corpus, rule: Rule, mates: Sequence[Rule], others: Sequence[Rule]) -> Rule:
-    """`rule` or another that brings it nearest to twice its windows; of its own kind where that comes near."""
+def _other(corpus: Corpus, rule: Rule, mates: Sequence[Rule], others: Sequence[Rule]) -> Rule:
+    """The rule that brings `rule` nearest to twice its windows; of its own kind where that comes near."""
     whole = corpus.windows(corpus.fires(rule))
 
     def off(more: Rule) -> float:
@@ -115,7 +117,7 @@ def _broad(corpus: Corpus, rule: Rule, mates: Sequence[Rule], others: Sequence[R
     best = min(mates, key=off, default=None)
     if best is None or off(best) > 0.5:
         best = min([*mates, *others], key=off)
-    return any_of(rule, best)
+    return best
 
 
 def _share(corpus: Corpus, other: Rule, rule: Rule) -> float:
