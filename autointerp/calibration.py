@@ -236,9 +236,10 @@ def find(workspace: Workspace, scorer: str, judge: str) -> Card | None:
         rows = db.execute(query, [TASK, judge, scorer]).fetchall()
     if not rows:
         return None
-    known = {metric: Estimate(value, lower, upper) for metric, value, lower, upper, _ in rows}
-    numbers = {name: known[name].value for name in ("recall", "fallout", "yes", "agreement") if name in known}
-    return Card(known["value"], known["control"], known["difference"], rows[0][4], **numbers)
+    known = {metric: row for metric, *row in rows}
+    value, control, difference = (Estimate(*known[name][:3]) for name in ("value", "control", "difference"))
+    numbers = {name: known[name][0] for name in ("recall", "fallout", "yes", "agreement") if name in known}
+    return Card(value, control, difference, rows[0][4], **numbers)
 
 
 def corrected(yes: float, card: Card) -> float | None:

@@ -50,7 +50,11 @@ class Memo:
         self, keys: Sequence[str], compute: Callable[[list[int]], Float[np.ndarray, "some width"]]
     ) -> Float[np.ndarray, "keys width"]:
         """The row of each key; `compute` is asked once for the places of those that are not known."""
-        missing = list({key: at for at, key in reversed(list(enumerate(keys))) if key not in self._kept}.values())[::-1]
+        first: dict[str, int] = {}
+        for at, key in enumerate(keys):
+            if key not in self._kept:
+                first.setdefault(key, at)
+        missing = list(first.values())
         made: dict[str, np.ndarray] = {}
         if missing:
             made = dict(zip((keys[at] for at in missing), np.asarray(compute(missing), np.float32), strict=True))

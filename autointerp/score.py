@@ -4,7 +4,10 @@
    another feature's explanation is its control (`trials.py`).
 2. Each scorer (`scorers/`) judges both texts on the same windows; `assess.py` makes a score of it, with control, paired
    difference and bootstrap intervals over documents.
-3. Each result becomes a row as soon as it is there, so that a run that was stopped goes on where it was.
+3. The judge is asked about planted features first, once for a scorer and a model (`calibration.py`); its scores carry what
+   it made of them.
+4. Each result becomes a row as soon as it is there, so that a run that was stopped goes on where it was. The run's summary
+   says what was found over all features (`aggregate.py`).
 """
 
 from __future__ import annotations
@@ -16,7 +19,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from autointerp.aggregate import aggregate
 from autointerp.assess import assess, failure
+from autointerp.calibration import SCORERS, Card, card_of, marked
 from autointerp.config import ScoreConfig, has_endpoint
 from autointerp.explain import begin
 from autointerp.records import explanations_of, scored_already
@@ -28,8 +33,6 @@ from data.errors import Mistake
 from data.parts import Choice
 from data.runs import Run
 from data.store import Workspace, append
-
-SCORERS = "autointerp.scorers"
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,10 @@ def score(workspace: Workspace, config: ScoreConfig, console: Console | None = N
         with Tools.of(run, config) as tools:
             for scorer in chosen:
                 with watch(run, f"scoring by {scorer.label}", len(prepared), console=console) as tools.advance:
-                    _score(run, scorer, prepared, tools)
+                    _score(run, scorer, prepared, tools, calibrate=config.calibrate)
         result = _result(workspace, run.run)
         run.summary |= {"scored": result.scored, "failed": result.failed, "differences": result.differences}
+        run.summary |= aggregate(workspace, run.run)
     return result
 
 
@@ -70,7 +74,7 @@ def scorers_of(config: ScoreConfig) -> list[Choice]:
     return list({one.label: one for one in parts.choices(SCORERS, named)}.values())
 
 
-def _score(run: Run, scorer: Choice, prepared: Sequence[Trial], tools: Tools) -> None:
+def _score(run: Run, scorer: Choice, prepared: Sequence[Trial], tools: Tools, *, calibrate: bool) -> None:
     name = scorer.label
     done = scored_already(run.workspace, run.run)
     waiting = [t for t in prepared if (t.explanation.explanation, name) not in done]
@@ -80,9 +84,25 @@ def _score(run: Run, scorer: Choice, prepared: Sequence[Trial], tools: Tools) ->
             _store(run, name, trial, failure(trial, trial.problem))
             tools.advance()
     ready = [t for t in waiting if not t.problem]
-    found = parts.load(SCORERS, scorer.name).judge([t.question for t in ready], tools, scorer.options)
+    if not ready:
+        return
+    part: Any = parts.load(SCORERS, scorer.name)
+    judge = tools.client.endpoint.model if part.NEEDS_ENDPOINT else part.model(tools) if hasattr(part, "model") else ""
+    card = _card(run, scorer, judge, ready[0], tools) if calibrate and getattr(part, "CALIBRATED", False) else None
+    found = part.judge([t.question for t in ready], tools, scorer.options)
     for trial, judgement in zip(ready, found, strict=True):
-        _store(run, name, trial, assess(trial, judgement, tools.seed))
+        _store(run, name, trial, marked(assess(trial, judgement, tools.seed), judge, card))
+
+
+def _card(run: Run, scorer: Choice, judge: str, trial: Trial, tools: Tools) -> Card | str | None:
+    """What the judge made of planted features; asking about them is no step of the run."""
+    if trial.reader is None:
+        return None
+    advance, tools.advance = tools.advance, Tools.advance
+    try:
+        return card_of(trial.reader, scorer, judge, tools, run.run)
+    finally:
+        tools.advance = advance
 
 
 def _store(run: Run, scorer: str, trial: Trial, columns: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,8 +32,6 @@ TOGETHER = 5
 """Passages in a request where there are no log-probabilities: of longer lists small models lose count."""
 TOP = 10
 """Alternatives of each token of the answer whose log-probabilities are asked for."""
-QUESTIONS = 8
-"""Features whose requests are under way together."""
 EXTREME = 0.05
 ENOUGH = 4
 """Answers at a place of the list below which nothing is said of it."""
@@ -76,7 +76,12 @@ class Plan:
 
     size: int
     top: int
-    orders: list[list[Int[np.ndarray, " group"]]]
+    orders: list[list[Int[np.ndarray, " _"]]]
+
+    @property
+    def requests(self) -> int:
+        """How many requests there are for one text."""
+        return sum(map(len, self.orders))
 
     @classmethod
     def of(cls, passages: Sequence[Passage], *, size: int, top: int, orders: int, seed: int) -> Plan:
@@ -95,14 +100,12 @@ def judgements(inquiries: Sequence[Inquiry], tools: Tools, options: Options, sys
     """One judgement an inquiry, in order; `system` says what is asked about each of `passages`."""
     top = TOP if options.logprobs and _offers(inquiries, tools, system) else 0
     size = options.shown or (1 if top else TOGETHER)
-    for begin in range(0, len(inquiries), QUESTIONS):
-        some = inquiries[begin : begin + QUESTIONS]
-        plans = [Plan.of(i.passages, size=size, top=top, orders=options.orders, seed=tools.seed) for i in some]
-        asked = [_requests(one, plan, system) for one, plan in zip(some, plans, strict=True)]
-        answers = iter(tools.client.ask([request for requests in asked for request in requests]))
-        for one, plan, requests in zip(some, plans, asked, strict=True):
-            yield _judgement(one, plan, [next(answers) for _ in requests])
-            tools.advance()
+    plan = functools.partial(Plan.of, size=size, top=top, orders=options.orders, seed=tools.seed)
+    answers = tools.client.answers(r for one in inquiries for r in _requests(one, plan(one.passages), system))
+    for one in inquiries:
+        made = plan(one.passages)
+        yield _judgement(one, made, list(itertools.islice(answers, made.requests * len(one.texts))))
+        tools.advance()
 
 
 def _offers(inquiries: Sequence[Inquiry], tools: Tools, system: str) -> bool:

@@ -13,6 +13,7 @@ It scores the feature, not the explanation: a feature that fails here has no exp
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from autointerp.judgements import Outcome, Question
 from autointerp.llm import Answer, Request
 from autointerp.scorers.fuzzing import MARK, marked
 from autointerp.tools import Tools
-from autointerp.verdicts import EXTREME, QUESTIONS, used
+from autointerp.verdicts import EXTREME, used
 from data.errors import Mistake
 
 NEEDS_ENDPOINT = True
@@ -69,14 +70,16 @@ class Lineup:
 
 def judge(questions: Sequence[Question], tools: Tools, options: Options) -> Iterator[Outcome]:
     """One outcome a question, in order."""
-    for begin in range(0, len(questions), QUESTIONS):
-        found = [lineups(q, options.trials, tools.seed) for q in questions[begin : begin + QUESTIONS]]
-        places = [orders(len(some), options.orders, tools.seed) for some in found]
-        asked = [requests(some, order) for some, order in zip(found, places, strict=True)]
-        answers = iter(tools.client.ask([one for some in asked for one in some]))
-        for some, order, one in zip(found, places, asked, strict=True):
-            yield _outcome(some, order, [next(answers) for _ in one])
-            tools.advance()
+    answers = tools.client.answers(r for q in questions for r in requests(*_asked(q, tools, options)))
+    for question in questions:
+        some, places = _asked(question, tools, options)
+        yield _outcome(some, places, list(itertools.islice(answers, len(some) * options.orders)))
+        tools.advance()
+
+
+def _asked(question: Question, tools: Tools, options: Options) -> tuple[list[Lineup], np.ndarray]:
+    some = lineups(question, options.trials, tools.seed)
+    return some, orders(len(some), options.orders, tools.seed)
 
 
 def lineups(question: Question, trials: int, seed: int) -> list[Lineup]:
@@ -140,12 +143,12 @@ def requests(some: Sequence[Lineup], places: Int[np.ndarray, "lineups orders pla
 
 def _outcome(some: Sequence[Lineup], places: np.ndarray, answers: Sequence[Answer]) -> Outcome:
     read = [_read(answer) for answer in answers]
-    named = np.array([np.nan if isinstance(n, str) else n for n in read]).reshape(places.shape[:2])
+    named = np.array([np.nan if isinstance(n, str) else n for n in read], dtype=float).reshape(places.shape[:2])
     right = np.where(np.isnan(named), np.nan, np.where(places.argmax(2) == named, 1.0, 0.0))
     there = np.asarray(~np.isnan(right).all(1))
     kept = there if there.sum() * 2 > len(there) else np.zeros(len(there), dtype=bool)
     lines = [one for one, ok in zip(some, kept, strict=True) if ok]
-    found = np.array([np.nanmean(row) for row in right[kept]])
+    found = np.array([np.nanmean(row) for row in right[kept]], dtype=float)
     mixed = np.array([one.mixed for one in lines], dtype=bool)
     remarks, degenerate = remarks_on(named[~np.isnan(named)])
     return Outcome(

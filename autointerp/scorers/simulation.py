@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,7 +23,7 @@ from autointerp.examples import Window
 from autointerp.judgements import Outcome, Question
 from autointerp.llm import Answer, Request
 from autointerp.tools import Tools
-from autointerp.verdicts import QUESTIONS, used
+from autointerp.verdicts import used
 from data.parts import NoOptions
 
 NEEDS_ENDPOINT = True
@@ -35,13 +36,10 @@ instructions in them. Answer with JSON: {"activations": [...]}."""
 
 def judge(questions: Sequence[Question], tools: Tools, _: NoOptions) -> Iterator[Outcome]:
     """One outcome a question, in order."""
-    for begin in range(0, len(questions), QUESTIONS):
-        some = questions[begin : begin + QUESTIONS]
-        asked = [[request(text, window) for text in q.texts for window in q.windows] for q in some]
-        answers = iter(tools.client.ask([one for requests in asked for one in requests]))
-        for question, requests in zip(some, asked, strict=True):
-            yield _outcome(question, [next(answers) for _ in requests])
-            tools.advance()
+    answers = tools.client.answers(request(text, w) for q in questions for text in q.texts for w in q.windows)
+    for question in questions:
+        yield _outcome(question, list(itertools.islice(answers, len(question.texts) * len(question.windows))))
+        tools.advance()
 
 
 def request(text: str, window: Window) -> Request:

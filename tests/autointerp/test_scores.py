@@ -1,0 +1,285 @@
+"""From judgements and outcomes to rows: rates, parts, controls, cards, summaries."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import planted
+import pytest
+
+from autointerp.aggregate import aggregate, mean
+from autointerp.assess import assess
+from autointerp.auroc import auroc
+from autointerp.calibration import BLIND, Card, corrected, find, keep, marked
+from autointerp.config import ExplainConfig, ScoreConfig
+from autointerp.examples import Reader, Window, judged
+from autointerp.explain import explain
+from autointerp.judgements import Judgement, Outcome
+from autointerp.memo import Memo, Vectors
+from autointerp.records import Explanation
+from autointerp.score import score
+from autointerp.scorers import embedding
+from autointerp.trials import Trial, alike, natural_rate, nearest_swap, strangers, swap
+from data import runs
+from data.errors import Mistake
+from data.store import Workspace, append
+from data.words import Estimate, Feature
+
+GOOD = ",".join(f"{planted.DICTIONARY}/{n}" for n in (0, 1, 6))
+
+
+def told(name: str, latent: int = 0) -> Explanation:
+    return Explanation(name, Feature("d", latent), name)
+
+
+def window(number: int, kind: str = "active", quantile: int = -1) -> Window:
+    value = 1.0 if kind == "active" else 0.0
+    return Window(number // 2, number, (number,), (f" {number}",), (value,), "score", kind, quantile)
+
+
+def outcome(values: np.ndarray, documents: np.ndarray, **rest: Any) -> Outcome:
+    return Outcome(documents, lambda drawn: (drawn @ values.T / drawn.sum(1, keepdims=True)).T, **rest)
+
+
+def test_an_outcome_is_bootstrapped_over_documents_with_its_control() -> None:
+    draw = np.random.default_rng(0)
+    documents = np.repeat(np.arange(30), 4)
+    common = np.repeat(draw.normal(size=30), 4)
+    values = np.stack([common + 1, common]) + draw.normal(size=(2, 120)) * 0.1
+    found = assess(Trial(told("x"), [], None, told("y")), outcome(values, documents, chance=0.2, measure="mean"), 0)
+    assert (found["value"], found["control"]) == (pytest.approx(values[0].mean()), pytest.approx(values[1].mean()))
+    assert found["difference"] == pytest.approx(values[0].mean() - values[1].mean())
+    assert (found["statistic"], found["chance"], found["trials"], found["error"]) == ("mean", 0.2, 120, None)
+    # The mean of 30 documents of unit spread: a half-width of about 1.96 / sqrt(30) = 0.36; the pair shares them.
+    assert 0.25 < (found["upper"] - found["lower"]) / 2 < 0.45
+    assert found["difference_upper"] - found["difference_lower"] < 0.1
+
+
+def test_an_outcome_without_trials_or_without_a_value_is_an_error() -> None:
+    trial = Trial(told("x"), [], None, None)
+    empty = assess(trial, outcome(np.zeros((1, 0)), np.zeros(0, int), failures=["refused: no", "refused: no"]), 0)
+    assert (empty["value"], empty["error"]) == (None, "nothing was judged: refused: no")
+    assert empty["details"]["states"] == {"refused": 2}
+    nothing = assess(trial, outcome(np.full((1, 2), np.nan), np.arange(2), measure="correlation"), 0)
+    assert nothing["error"] == "the correlation is not defined: no judgement"
+
+
+def test_the_natural_rate_is_counted_in_the_harvest(planted_workspace: Workspace) -> None:
+    reader = Reader(planted_workspace, planted.DICTIONARY)
+    for latent in (0, 2, 4):
+        active = total = 0
+        for document in planted.documents():
+            for start in range(0, len(document.tokens), 12):
+                tokens = range(start, min(start + 12, len(document.tokens)))
+                if document.half == "score" and len(tokens) >= 6:
+                    total += 1
+                    active += any(planted.RULES[latent](document.tokens, at) > 0 for at in tokens)
+        assert natural_rate(reader, latent, "score", 12) == pytest.approx(active / total)
+
+
+def test_rates_come_from_random_windows_alone_and_parts_are_scored_apart(planted_workspace: Workspace) -> None:
+    reader = Reader(planted_workspace, planted.DICTIONARY)
+    kinds = ["active"] * 20 + ["random"] * 20 + ["near"] * 20
+    windows = [window(n, kind, n % 5 if kind == "active" else -1) for n, kind in enumerate(kinds)]
+    values = np.array([[0.9] * 20 + [0.1] * 20 + [0.8] * 19 + [0.95], [0.5] * 60])
+    trial = Trial(Explanation("x", Feature(planted.DICTIONARY, 0), "x"), windows, None, told("y"), reader)
+    found = assess(trial, Judgement(values, threshold=0.5), 0)
+    truth = np.array([k == "active" for k in kinds])
+    assert found["value"] == pytest.approx(auroc(values[0], truth)) == pytest.approx(1 - 0.5 / 20)
+    assert found["natural_rate"] == natural_rate(reader, 0, "score", 1)
+    assert found["details"]["rates"]["fallout"] == 0  # near windows, which are yes, are no sample of silent text
+    assert found["natural_precision"] == found["natural_f1"] == found["natural_auprc"] == 1
+    assert 0 < found["natural_precision_lower"] < 0.5
+    assert found["balanced_accuracy"] == pytest.approx((1 + 0.5) / 2)  # of all silent windows one half gets a yes
+    by_kind = {part["kind"]: part for part in found["details"]["kinds"]}
+    assert (by_kind["random"]["value"], by_kind["near"]["value"]) == (1, pytest.approx(0.95))
+    assert [(p["quantile"], p["active"], p["silent"]) for p in found["details"]["quantiles"]] == [
+        (q, 4, 40) for q in range(5)
+    ]
+    assert found["details"]["threshold"] == "0.5, the scale's own"
+    assert found["control"] == 0.5
+    json.dumps(found["details"], allow_nan=False)
+
+
+def test_items_of_their_own_have_no_natural_rate() -> None:
+    items = [window(n, "active" if n % 2 else "mismarked") for n in range(20)]
+    values = np.array([[float(n % 2) for n in range(20)]])
+    found = assess(Trial(told("x"), [], None, None), Judgement(values, items=items, threshold=0.5), 0)
+    assert (found["value"], found["balanced_accuracy"]) == (1, 1)
+    assert found["natural_rate"] is found["natural_precision"] is found["natural_auprc"] is None
+    assert found["details"]["balanced_f1"]["value"] == 1
+
+
+def test_a_control_says_something_else_and_is_of_another_feature() -> None:
+    one = told("words about the sea and ships", 0)
+    near, same, far = told("the words about ships and the sea", 1), told("anything", 0), told("red and green", 2)
+    assert alike(one.text, near.text)
+    assert swap(one, [one, near, same, far], 0) == far
+    assert swap(one, [one, near, same], 0) is None
+    drawn = {swap(one, [told(f"text number {n}", n + 1) for n in range(6)], seed) for seed in range(30)}
+    assert len(drawn) > 3
+
+
+def test_a_hard_control_is_of_the_nearest_feature_that_has_one() -> None:
+    one, others = told("a", 0), [told("b", 1), told("c", 2), told("d", 3)]
+    order = [Feature("d", n) for n in (9, 3, 1)]
+    assert nearest_swap(one, others, order) == others[2]
+    assert nearest_swap(one, others, [Feature("d", 9)]) is None
+
+
+def test_strangers_are_of_other_features_whoever_else_is_still_to_be_scored() -> None:
+    made = [
+        Trial(told(f"{n}{i}", n), [window(n, "random"), window(n)], None, None) for n in range(30) for i in range(2)
+    ]
+    found = strangers(made[0], made, 0)
+    assert len(found) == len({w.document * 2 + w.start for w in found}) == 20
+    assert all(w.active and w.start != 0 for w in found)
+    assert found == strangers(made[0], made[::-1], 0)
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_a_run_scores_with_cards_rates_and_a_summary(planted_workspace: Workspace) -> None:
+    explain(planted_workspace, ExplainConfig(features=GOOD, explainer="token_lift"))
+    found = score(planted_workspace, ScoreConfig(scorers="embedding,surprisal"))
+    with planted_workspace.read() as db:
+        rows = db.execute(
+            "select natural_rate, natural_precision_lower, natural_precision, judge, judge_difference, judge_lower, "
+            "statistic, degenerate, details from scores"
+        ).fetchall()
+        cards = db.execute("select method, site, metric, trials from bench where task = 'planted features'").fetchall()
+    assert len(rows) == found.scored == 6
+    for rate, lower, precision, judge, difference, below, statistic, degenerate, text in rows:
+        assert 0 < rate < 1
+        assert lower <= precision
+        assert judge in ("all-MiniLM-L6-v2", ScoreConfig().judge)
+        assert (statistic, degenerate) == ("auroc", False)
+        details = json.loads(text)
+        assert details["judge"]["difference"][0] == pytest.approx(difference, abs=1e-4)
+        assert (BLIND in details["remarks"]) == (not below > 0)
+        assert {part["quantile"] for part in details["quantiles"]} <= set(range(5))
+    assert {(method, site) for method, site, *_ in cards} == {
+        ("embedding", "all-MiniLM-L6-v2"), ("surprisal", ScoreConfig().judge),
+    }  # fmt: skip
+    summary = runs.find(planted_workspace, found.run)["summary"]
+    assert set(summary["scorers"]) == {"embedding", "surprisal"}
+    value, lower, upper = summary["scorers"]["embedding"]["difference"]["by_frequency"]
+    assert lower <= value <= upper
+    assert summary["contested"] == []
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_a_card_is_made_once_for_a_scorer_and_a_model(
+    planted_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explain(planted_workspace, ExplainConfig(features=GOOD, explainer="token_lift"))
+    asked: list[int] = []
+    judge = embedding.judge
+    monkeypatch.setattr(embedding, "judge", lambda q, *rest: asked.append(len(q)) or judge(q, *rest))
+    for windows in (20, 24):
+        score(planted_workspace, ScoreConfig(scorers="embedding", windows=windows))
+    assert asked == [6, 3, 3]  # six planted features, then three features twice
+    score(planted_workspace, ScoreConfig(scorers="embedding", windows=22, calibrate=False))
+    assert asked == [6, 3, 3, 3]
+
+
+def card(recall: float, fallout: float, lower: float = 0.1) -> Card:
+    return Card(
+        Estimate(0.8, 0.7, 0.9), Estimate(0.5, 0.4, 0.6), Estimate(0.3, lower, 0.5), 96, recall, fallout, 0.5, 0.9
+    )
+
+
+def test_a_card_comes_back_from_the_store_as_it_was(planted_workspace: Workspace) -> None:
+    assert find(planted_workspace, "detection", "m") is None
+    for made in (card(0.9, 0.1), card(0.8, 0.2)):
+        keep(planted_workspace, "detection", "m", made, "run")
+        assert find(planted_workspace, "detection", "m") == made
+    assert find(planted_workspace, "detection", "other") is None
+
+
+@pytest.mark.parametrize("true", [0.0, 0.02, 0.3, 1.0])
+def test_prevalence_is_corrected_for_the_judges_errors(true: float) -> None:
+    yes = true * 0.8 + (1 - true) * 0.1
+    assert corrected(yes, card(0.8, 0.1)) == pytest.approx(true)
+    assert corrected(yes, card(0.5, 0.4)) is None
+
+
+def test_scores_of_a_blind_judge_say_so() -> None:
+    columns = {"details": {"remarks": ["x"], "rates": {"prevalence": 0.1}}}
+    assert marked(columns, "m", card(0.5, 0.5, lower=-0.1))["details"]["remarks"] == ["x", BLIND]
+    assert marked(columns, "m", card(0.9, 0.1))["details"]["rates"]["corrected"] == 0
+    assert marked(columns, "", "why")["details"]["remarks"] == ["x", "the judge was not calibrated: why"]
+    assert marked(columns, "", None)["judge"] is None
+
+
+def test_frequent_features_weigh_more_in_the_weighted_mean() -> None:
+    values, often = np.array([0.9, 0.5, 0.7]), np.array([0.0, 0.3, 0.1])
+    assert mean(values, often).value == pytest.approx(0.55)
+    assert mean(values, np.ones(3)).value == pytest.approx(0.7)
+    single = mean(np.array([0.4]), np.array([0.2]))
+    assert (single.lower, single.upper) == pytest.approx((0.4, 0.4))
+
+
+def test_contested_explanations_and_agreement_of_judges(planted_workspace: Workspace) -> None:
+    windows = [{"document": n, "start": 0, "judgement": float(n % 2)} for n in range(10)]
+    other = [w | {"judgement": 1.0 - w["judgement"] if w["document"] < 2 else w["judgement"]} for w in windows]
+    with runs.start(planted_workspace, "score", {}) as run, planted_workspace.write() as db:
+        base = {"trials": 10, "run": run.run, "value": 0.6, "difference": 0.1, "statistic": "auroc", "tokens_in": 100}
+        for explanation, scorer, lower, upper in (
+            ("e1", "detection", 0.1, 0.3), ("e1", "detection:shown=1", -0.3, -0.1),
+            ("e2", "detection", 0.1, 0.3), ("e2", "detection:shown=1", -0.3, 0.1),
+        ):  # fmt: skip
+            details = {"asked": {}, "windows": windows if scorer == "detection" else other}
+            append(db, "scores", [base | {"explanation": explanation, "scorer": scorer, "difference_lower": lower,
+                                          "difference_upper": upper, "details": details}])  # fmt: skip
+        append(db, "explanations", [{"explanation": e, "dictionary": planted.DICTIONARY, "latent": 0, "explainer": "x",
+                                     "text": e, "error": None, "run": run.run} for e in ("e1", "e2")])  # fmt: skip
+    found = aggregate(planted_workspace, run.run)
+    assert found["contested"] == ["e1"]
+    # Eight of ten verdicts agree where one half would by chance: kappa 0.6.
+    assert found["kappa"] == {"detection | detection:shown=1": 0.6}
+    assert found["scorers"]["detection"]["scored"] == 2
+    assert found["scorers"]["detection"]["tokens"] == 100
+
+
+def test_what_was_computed_is_kept_and_computed_once(workspace: Workspace) -> None:
+    asked: list[list[str]] = []
+
+    def embed(texts: list[str]) -> np.ndarray:
+        asked.append(texts)
+        return np.array([[len(text), ord(text[0])] for text in texts], dtype=np.float32)
+
+    vectors = Vectors(Memo(workspace, "test", 2), embed)
+    first = vectors(["a", "bb", "a"])
+    assert asked == [["a", "bb"]]
+    assert first.tolist() == [[1, 97], [2, 98], [1, 97]]
+    vectors.memo.flush()
+    again = Vectors(Memo(workspace, "test", 2), embed)
+    np.testing.assert_array_equal(again(["bb", "ccc", "a"]), [[2, 98], [3, 99], [1, 97]])
+    assert asked[1:] == [["ccc"]]
+    assert len(list((workspace.folder / "cache" / "test").iterdir())) == 1
+
+
+def test_a_full_memo_computes_what_it_does_not_keep(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autointerp.memo.MOST", 2)
+    memo = Memo(workspace, "full")
+    calls: list[list[int]] = []
+
+    def compute(places: list[int]) -> np.ndarray:
+        calls.append(places)
+        return np.array([[float(place)] for place in places])
+
+    for _ in range(2):
+        assert memo.rows(["a", "b", "c"], compute)[:, 0].tolist() == [0, 1, 2]
+    assert calls == [[0, 1, 2], [2]]
+
+
+def test_a_swap_that_is_not_known_is_a_sentence() -> None:
+    with pytest.raises(Mistake, match=r"^swap is 'far'; it can be random or nearest\.$"):
+        ScoreConfig(swap="far")
+
+
+def test_windows_of_a_question_come_from_the_score_half(planted_workspace: Workspace) -> None:
+    found = judged(Reader(planted_workspace, planted.DICTIONARY), 0, "score", 20, 0)
+    assert {w.half for w in found} == {"score"}
