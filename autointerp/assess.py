@@ -19,6 +19,7 @@ import numpy as np
 from autointerp import measures
 from autointerp.auroc import weighted_auroc
 from autointerp.bootstrap import Comparison, compared, weights
+from autointerp.examples import Drawn
 from autointerp.judgements import Item, Judgement, Outcome
 from autointerp.trials import Trial
 from data.words import Estimate
@@ -197,6 +198,7 @@ def _details(trial: Trial, answer: Judgement | Outcome | None) -> dict[str, Any]
     details: dict[str, Any] = {
         "control": trial.control and trial.control.explanation,
         "swap": trial.swap,
+        "drawn": trial.windows.record() if isinstance(trial.windows, Drawn) else {},
         "windows": [],
     }
     if answer is None:

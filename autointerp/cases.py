@@ -47,6 +47,11 @@ class Case:
         cut = replace(self.drawing, sampler="quantile", centred=False)
         return judged(self.reader, self.feature.latent, "explain", self.windows, self.seed, cut)
 
+    @property
+    def drawn(self) -> dict[str, Any]:
+        """What was passed over and what was lacking in the windows drawn so far, `shown` or `contrast`."""
+        return {name: self.__dict__[name].record() for name in ("shown", "contrast") if name in self.__dict__}
+
 
 @dataclass(frozen=True)
 class Explained:

@@ -15,7 +15,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -137,7 +137,6 @@ def identity(case: Case, explainer: Choice, config: ExplainConfig) -> str:
     """The id of an explanation: a digest of its feature and of all that its text depends on."""
     recipe: dict[str, Any] = {"windows": config.windows, "seed": config.seed, "harvest": case.reader.harvest}
     recipe |= {"drawing": case.drawing.record()}
-    recipe |= {"drawing": case.drawing.record()}
     used = uses(explainer)
     if "endpoint" in used:
         recipe |= {
@@ -160,7 +159,8 @@ def _explain(
         for found in part.explain(list(missing.values()), tools, explainer.options):
             key = keys[found.feature]
             rule = _rule(missing[key], found, densities(found.feature.dictionary), config.seed)
-            _store(run, key, found, explainer.label, rule)
+            whole = replace(found, details=found.details | {"drawn": missing[key].drawn})
+            _store(run, key, whole, explainer.label, rule)
 
 
 def _rule(case: Case, found: Explained, densities: np.ndarray, seed: int) -> dict[str, Any]:

@@ -13,8 +13,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from autointerp.config import ScoreConfig
 from autointerp.examples import Reader, TooFew, Window, judged
 from autointerp.judgements import Question
@@ -57,11 +55,8 @@ class Trial:
 
 def natural_rate(reader: Reader, latent: int, half: str, length: int) -> float:
     """The share of the tiles of `length` tokens of `half` in which `latent` fires."""
-    tiles, firings = reader.tiles(half, length), reader.firings(latent)
-    place = firings.position // length
-    inside = place < np.array([tiles.count.get(d, 0) for d in firings.document.tolist()], dtype=np.int64)
-    active = np.unique(firings.document[inside].astype(np.int64) << 32 | place[inside])
-    return len(active) / max(len(tiles.document), 1)
+    found = reader.tiles(half, length).active(reader.firings(latent))
+    return float(found.mean()) if len(found) else 0.0
 
 
 def trials(workspace: Workspace, explanations: Sequence[Explanation], config: ScoreConfig) -> list[Trial]:

@@ -87,6 +87,10 @@ class Drawn(list[Window]):
         self.lacking: dict[str, int] = lacking or {}
         """How many fewer than wanted there are of each kind; empty when there are enough."""
 
+    def record(self) -> dict[str, Any]:
+        """How many windows were drawn, passed over and lacking, for the `details` of a row."""
+        return {"windows": len(self), "duplicates": self.duplicates, "lacking": self.lacking}
+
 
 @dataclass
 class Collector:
