@@ -323,9 +323,11 @@ def test_rates_are_kept_end_to_end(workspace: Workspace, monkeypatch: pytest.Mon
     monkeypatch.setattr("autointerp.limits.BURST", 0.0)
     asked = [Request("Say.", json.dumps(n), {"type": "object"}, tokens=1) for n in range(6)]
     config = LlmConfig(llm_rpm=1200)
-    with endpoint.serve(lambda *_: endpoint.says("{}")) as (url, received):
-        with Client(workspace, Endpoint(url, "none", "judge"), config) as client:
-            began = time.monotonic()
-            client.ask(asked)
+    with (
+        endpoint.serve(lambda *_: endpoint.says("{}")) as (url, received),
+        Client(workspace, Endpoint(url, "none", "judge"), config) as client,
+    ):
+        began = time.monotonic()
+        client.ask(asked)
     assert time.monotonic() - began >= 5 / 20  # one goes at once, then 20 a second
     assert len(received) == 6
