@@ -89,18 +89,19 @@ class Words:
 
 def words_of(reader: Reader) -> Words:
     """The words of the harvest that `reader` reads; kept for the other features of that harvest."""
-    return _words(reader.source)
+    numbers = tokens_of(reader.source).column("document").to_pylist()
+    return _words(reader.source, bytes(reader.half[number] == "explain" for number in numbers))
 
 
 @functools.lru_cache(maxsize=2)
-def _words(source: tuple[str, ...]) -> Words:
-    """The words in the token parts `source`, which never change once written."""
+def _words(source: tuple[str, ...], explains: bytes) -> Words:
+    """The words of those documents in the token parts `source`, which never change once written, that explain."""
     spelled: list[str] = []
     document: list[int] = []
     of: dict[int, np.ndarray] = {}
-    columns = (tokens_of(source).column(name).to_pylist() for name in ("document", "half", "text"))
-    for number, half, tokens in zip(*columns, strict=True):
-        if half == "explain":
+    columns = (tokens_of(source).column(name).to_pylist() for name in ("document", "text"))
+    for number, tokens, wanted in zip(*columns, explains, strict=True):
+        if wanted:
             joined, index = join(tokens)
             of[number] = index + len(spelled)
             spelled += joined

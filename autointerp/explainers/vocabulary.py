@@ -9,7 +9,8 @@ It says what the feature does, not when it fires: on features that detect, it sc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from autointerp.candidates import WORDS, Candidate, listing
 from autointerp.cases import Case, Explained
@@ -30,6 +31,17 @@ def explain(cases: Sequence[Case], tools: Tools, _: NoOptions) -> Iterator[Expla
 
 def promoted(case: Case) -> Candidate | None:
     """The words that the feature promotes most, as a phrase."""
-    spelled = (token.strip().lower() for token, _ in case.statistics.get("top_logits", []))
-    words = list(dict.fromkeys(word for word in spelled if word.isalpha()))[:WORDS]
-    return Candidate(f"text that leads to {listing(words)}", "vocabulary", tuple(words)) if words else None
+    words = spelled(case.statistics.get("top_logits", []))
+    return Candidate(f"text that leads to {listing(words)}", "vocabulary", words) if words else None
+
+
+def suppressed(case: Case) -> Candidate | None:
+    """The words that it suppresses most."""
+    words = spelled(case.statistics.get("bottom_logits", []))
+    return Candidate(f"text that leads away from {listing(words)}", "vocabulary", words) if words else None
+
+
+def spelled(tokens: Iterable[Sequence[Any]]) -> tuple[str, ...]:
+    """Those of `tokens` (each first in its row) that are words, in plain spelling, each once."""
+    plain = (str(token[0]).strip().lower() for token in tokens)
+    return tuple(dict.fromkeys(word for word in plain if word.isalpha()))[:WORDS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import endpoint
 import numpy as np
@@ -18,7 +19,7 @@ from data.errors import Mistake
 from data.store import Workspace
 from data.words import Feature
 
-EXPLAINERS = parts.names("autointerp.explainers")
+EXPLAINERS = [n for n in parts.names("autointerp.explainers") if n != "outputs"]
 SCORERS = [n for n in parts.names("autointerp.scorers") if n not in ("intervention", "interventional")]
 """Those that need a dictionary's weights and its model have tests of their own."""
 WORDS = {"river", "lake", "sea", "rain", "red", "green", "blue", "mother", "father", "relatives"}
@@ -35,7 +36,8 @@ def answers(body: dict, before: int) -> endpoint.Reply:
 def tools(planted_workspace: Workspace, stand_ins: None, monkeypatch: pytest.MonkeyPatch):
     with endpoint.serve(answers) as (url, _):
         monkeypatch.setenv("OPENAI_BASE_URL", url)
-        yield Tools(planted_workspace)
+        with Tools(planted_workspace) as opened:
+            yield opened
 
 
 def cases(workspace: Workspace, *latents: int) -> list[Case]:
@@ -44,12 +46,18 @@ def cases(workspace: Workspace, *latents: int) -> list[Case]:
     return [Case(Feature(planted.DICTIONARY, n), reader, statistics, 16, 0) for n in latents]
 
 
+def explains(name: str, given: list[Case], tools: Tools) -> Iterator[Explained]:
+    """What an explainer makes of `given` with its settings at their defaults."""
+    part = parts.load("autointerp.explainers", name)
+    return part.explain(given, tools, getattr(part, "Options", parts.NoOptions)())
+
+
 @pytest.mark.parametrize("name", EXPLAINERS)
 def test_an_explainer_gives_each_feature_a_text_or_an_error(name: str, tools: Tools) -> None:
     given = cases(tools.workspace, 0, 3, 1)
     steps = []
     tools.advance = lambda n=1: steps.append(n)
-    found = list(parts.load("autointerp.explainers", name).explain(given, tools, parts.NoOptions()))
+    found = list(explains(name, given, tools))
     assert {e.feature for e in found} == {c.feature for c in given}
     assert len(found) == 3
     assert sum(steps) == 3
@@ -67,13 +75,13 @@ def test_an_explainer_looks_at_no_score_document(name: str, tools: Tools, monkey
         return window(self, document, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Reader, "window", watched)
-    list(parts.load("autointerp.explainers", name).explain(cases(tools.workspace, 0, 1), tools, parts.NoOptions()))
+    list(explains(name, cases(tools.workspace, 0, 1), tools))
     assert all(number % 2 == 0 for number in read)  # the planted harvest's odd documents are the score half
 
 
 @pytest.mark.parametrize("name", [n for n in EXPLAINERS if n not in ("vocabulary", "llm")])
 def test_a_counting_explainer_finds_the_planted_words(name: str, tools: Tools) -> None:
-    (found,) = parts.load("autointerp.explainers", name).explain(cases(tools.workspace, 1), tools, parts.NoOptions())
+    (found,) = explains(name, cases(tools.workspace, 1), tools)
     assert {"red", "green", "blue"} <= {word.strip('",') for word in (found.text or "").split()}
 
 
