@@ -28,6 +28,8 @@ PARTS = {
     "circuits/formats": "a file format of circuits, in and out",
     "autointerp/explainers": "`explain(...)`: a text or an error",
     "autointerp/scorers": "`score(...)`: a value with its control, or an error",
+    "autointerp/samplers": "`Options`, `order(strength, generator, options)`: active windows, most wanted first",
+    "autointerp/negatives": "`Options`, `order(places, active, generator, options)`: silent windows, most wanted first",
     "dashboard/pages": "`TITLE`, `render(...)`",
 }
 

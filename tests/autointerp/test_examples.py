@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import planted
 import pytest
 
+from autointerp.config import ExplainConfig, ScoreConfig
 from autointerp.examples import FEWEST, Reader, TooFew, judged, shown
+from autointerp.explain import explain
+from autointerp.score import score
 from data.errors import Mistake
 from data.store import Workspace
 
@@ -107,3 +113,30 @@ def test_windows_say_their_kind_and_stratum(reader: Reader) -> None:
     assert all(max(weaker) <= min(stronger) for weaker, stronger in itertools.pairwise(by_stratum))
     assert min(np.bincount([w.quantile for w in active])) >= 2  # four each, but a text that was drawn twice is replaced
     assert {w.quantile for w in shown(reader, 0, 12, 0)} >= {0, 4}
+
+
+def details(workspace: Workspace, table: str) -> list[dict[str, Any]]:
+    with workspace.read() as db:
+        return [json.loads(text) for (text,) in db.execute(f"select details from {table}").fetchall()]
+
+
+@pytest.mark.usefixtures("stand_ins")
+def test_how_windows_are_drawn_is_stated_and_what_was_drawn_is_kept(planted_workspace: Workspace) -> None:
+    explained = ExplainConfig(features=f"{planted.DICTIONARY}/0", explainer="token_lift", windows=8)
+    once = explain(planted_workspace, explained)
+    again = explain(planted_workspace, replace(explained, context=8, sampler="random"))
+    assert once.explanations != again.explanations
+    for found, length in zip(details(planted_workspace, "explanations"), (12, 8), strict=True):
+        assert found["drawn"]["shown"]["windows"] == len(found["shown"]) == 8
+        assert {w["length"] for w in found["shown"]} == {length}
+    score(planted_workspace, ScoreConfig(scorers="embedding", context=8, negatives="random:count=5", windows=20))
+    (found,) = details(planted_workspace, "scores")
+    assert found["drawn"] == {"windows": 15, "duplicates": found["drawn"]["duplicates"], "lacking": {}}
+    assert {w["length"] for w in found["windows"]} <= {4, 5, 6, 7, 8}  # the last tile of a document may be shorter
+    assert sum(not w["truth"] for w in found["windows"]) == 5
+
+
+def test_a_drawing_that_is_not_known_is_refused_before_anything_is_run(planted_workspace: Workspace) -> None:
+    with pytest.raises(Mistake, match=r"^There is no negative 'far'\."):
+        explain(planted_workspace, ExplainConfig(features=f"{planted.DICTIONARY}/0", negatives="far"))
+    assert details(planted_workspace, "explanations") == []
