@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from autointerp.drawing import DrawingConfig
+from autointerp.drawing import Drawing, DrawingConfig
 from autointerp.llm_config import LlmConfig, has_endpoint
-from data.config import DEFAULT_MODEL
+from data.config import DEFAULT_MODEL, WorkersConfig
 from data.errors import Mistake
 
 __all__ = ["ExplainConfig", "HarvestConfig", "ScoreConfig", "has_endpoint"]
 
 
 @dataclass(frozen=True)
-class HarvestConfig:
+class HarvestConfig(WorkersConfig):
     """Feature activations of a model's dictionaries over held-out text."""
 
     model: str = DEFAULT_MODEL
@@ -49,7 +49,7 @@ class HarvestConfig:
 
 
 @dataclass(frozen=True)
-class ExplainConfig(DrawingConfig, LlmConfig):
+class ExplainConfig(DrawingConfig, LlmConfig, WorkersConfig):
     """Explanations of features, from windows of the harvest's `explain` documents alone."""
 
     features: str = "circuit"
@@ -75,12 +75,13 @@ class ExplainConfig(DrawingConfig, LlmConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        Drawing.of(self)  # refuses what is not known before anything runs
         _at_least("limit", self.limit, 1)
         _at_least("windows", self.windows, 4)
 
 
 @dataclass(frozen=True)
-class ScoreConfig(DrawingConfig, LlmConfig):
+class ScoreConfig(DrawingConfig, LlmConfig, WorkersConfig):
     """Scores of explanations, on windows of the harvest's `score` documents alone."""
 
     explanations: str = ""
@@ -106,6 +107,7 @@ class ScoreConfig(DrawingConfig, LlmConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        Drawing.of(self)  # refuses what is not known before anything runs
         _at_least("windows", self.windows, 10)
         if self.swap not in ("random", "nearest"):
             raise Mistake(f"swap is {self.swap!r}; it can be random or nearest.")
