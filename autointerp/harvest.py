@@ -27,7 +27,7 @@ import pyarrow as pa
 import torch
 from rich.console import Console
 
-from autointerp import choosing, reading, sorting
+from autointerp import choosing, reading, sorting, spread
 from autointerp.choosing import Chosen, choose
 from autointerp.config import HarvestConfig
 from autointerp.reading import Job, Reading, Worker, half_of
@@ -81,8 +81,9 @@ def harvest(
         if (done := runs.finished(workspace, "harvest", config, inputs)) and _intact(plan, workspace, done):
             plan.job.files.clear()
             return _known(workspace, done, plan)
-        with _begin(workspace, config, inputs) as run:
-            result = _work(plan, run, console, pool or Pool())
+        with spread.opened(config, pool) as workers, _begin(workspace, config, inputs) as run:
+            result = _work(plan, run, console, workers)
+            run.summary |= workers.summary
         plan.job.files.clear()
         return result
     finally:

@@ -10,15 +10,22 @@ time, so that a worker's death costs no answer and none is paid twice.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+from data.config import WorkersConfig
 from data.pool import Lost, Make, Pool
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 TOGETHER = 8
+
+
+def opened(config: WorkersConfig, pool: Pool | None = None) -> contextlib.AbstractContextManager[Pool]:
+    """The workers that `config` names, until the block is left; or `pool`, which is someone else's. Raises `Mistake`."""
+    return contextlib.nullcontext(pool) if pool else Pool.open(config.workers)
 
 
 def spread(pool: Pool, make: Make[Sequence[T], Sequence[R]], items: Sequence[T]) -> Iterator[tuple[T, R | Lost]]:

@@ -50,8 +50,10 @@ LOCAL = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_AUTH_MODE": "token"}
 class Hands:
     """What runs in a worker: does items with what `make` built, which it keeps for as long as `make` is the same."""
 
-    def __init__(self, path: Sequence[str]) -> None:
+    def __init__(self, path: Sequence[str], folder: str) -> None:
         sys.path += [place for place in path if place not in sys.path]
+        with contextlib.suppress(OSError):
+            os.chdir(folder)  # names of files mean what they mean to the driver
         self.number = -1
         self.work: Any = None
 
@@ -126,7 +128,7 @@ class Cluster(Pool):
     def hire(self, busy: int) -> None:
         """Starts as many workers as are missing."""
         for _ in range(self.workers - busy - len(self.idle) - len(self.starting)):
-            worker = self.hands.remote(sys.path)
+            worker = self.hands.remote(sys.path, os.getcwd())
             self.starting[worker.ready.remote()] = worker
 
     def arrived(self, started: Any) -> None:

@@ -26,6 +26,15 @@ DEFAULT_MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 """The subject model of every verb, unless another is named."""
 
 
+@dataclasses.dataclass(frozen=True)
+class WorkersConfig:
+    """Where work is done that can be spread; what it gives does not depend on that."""
+
+    workers: str = ""
+    """Who does the work: empty is this process, ray:2 are two processes of this machine (ray: one for each core),
+    ray:HOST:PORT a cluster that this machine is part of."""
+
+
 def docs(config: type) -> dict[str, str]:
     """The docstring under each field of `config`."""
     found = {p.arg_name: p.description or "" for p in parse_from_object(config).params}

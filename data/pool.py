@@ -47,6 +47,11 @@ class Pool:
     deaths = 0
     """How many workers have died at work."""
 
+    @property
+    def summary(self) -> dict[str, int]:
+        """For a run's record."""
+        return {"workers": self.workers, "workers_died": self.deaths}
+
     @staticmethod
     def open(where: str) -> contextlib.AbstractContextManager[Pool]:
         """The workers that `where` names, until the block is left.

@@ -157,7 +157,10 @@ def _finish(run: Run, status: str, error: str | None) -> None:
 
 def recipe_of(verb: str, config: Mapping[str, Any], inputs: Mapping[str, Any] | None = None) -> str:
     """What makes two runs the same work: verb, config, inputs and lacewing's version."""
-    return digest(verb, dict(config), dict(inputs or {}), version())
+    own = {
+        name: value for name, value in config.items() if name != "workers"
+    }  # who does the work changes nothing in it
+    return digest(verb, own, dict(inputs or {}), version())
 
 
 def finished(workspace: Workspace, verb: str, config: Any, inputs: Mapping[str, Any] | None = None) -> str | None:
