@@ -97,8 +97,8 @@ VERBS = {
         "circuits.practices_config:PracticesConfig",
         "circuits.practices:practices",
     ),
-    "explain": Verb("explain features", "autointerp.config:ExplainConfig", "autointerp.explain:explain"),
-    "score": Verb("score explanations", "autointerp.config:ScoreConfig", "autointerp.score:score"),
+    "explain": Verb("explain features", "autointerp.config:ExplainConfig", "autointerp.rehearsal:explain_or_forecast"),
+    "score": Verb("score explanations", "autointerp.config:ScoreConfig", "autointerp.rehearsal:score_or_forecast"),
     "bench-autointerp": Verb(
         "try explainers and scorers on known features",
         "autointerp.bench_config:BenchAutointerpConfig",

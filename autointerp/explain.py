@@ -30,6 +30,7 @@ from autointerp.records import (
     densities_of,
     explained_already,
     forget_failed,
+    forget_stopped,
     sampled_features,
     states_of,
     statistics_of,
@@ -75,8 +76,8 @@ def explain(workspace: Workspace, config: ExplainConfig, console: Console | None
     if not config.retry and (done := runs.finished(workspace, "explain", config, inputs)):
         return _result(workspace, done, list(tasks))
     with begin(workspace, "explain", config, config.seed, inputs) as run:
-        if config.retry:
-            forget_failed(workspace, list(tasks))
+        forget = forget_failed if config.retry else forget_stopped
+        forget(workspace, list(tasks))
         missing = {key: task for key, task in tasks.items() if key not in explained_already(workspace, list(tasks))}
         for one in chosen:
             some = {key: task.case for key, task in missing.items() if task.explainer == one}
@@ -137,6 +138,9 @@ def identity(case: Case, explainer: Choice, config: ExplainConfig) -> str:
     """The id of an explanation: a digest of its feature and of all that its text depends on."""
     recipe: dict[str, Any] = {"windows": config.windows, "seed": config.seed, "harvest": case.reader.harvest}
     recipe |= {"drawing": case.drawing.record()}
+    part: Any = parts.load(EXPLAINERS, explainer.name)
+    if (more := part.depends(case, explainer.options) if hasattr(part, "depends") else None) is not None:
+        recipe |= {"more": more}
     used = uses(explainer)
     if "endpoint" in used:
         recipe |= {

@@ -72,6 +72,8 @@ class Client:
         self._sender: Sender | None = None
         self.forecast: Forecast | None = None
         if self.config.dry_run:
+            if self.run:
+                raise Mistake("--dry-run is for explain and score alone; what it made up would be stored.")
             seen = responses.seen(self.workspace, self.endpoint.model)
             self.forecast = Forecast(self.endpoint.model, self.price, seen)
 
@@ -149,7 +151,8 @@ class Client:
             return Answer(name, line["state"], **_fields(line["answer"]), replayed=True)
         if self.forecast:
             self.forecast.add(request)
-            return Answer(name, "ok", example(request.schema))
+            choices = [{"example": 0.0}] if request.top else []
+            return Answer(name, "ok", example(request.schema), choices=choices)
         if self.config.llm_offline:
             reason = "this was never asked of this model at this endpoint; without --llm-offline it is asked now"
             return Answer(name, "failed", reason=reason)

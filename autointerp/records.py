@@ -146,6 +146,20 @@ def forget_failed(workspace: Workspace, ids: Sequence[str]) -> None:
         db.execute("delete from explanations where text is null and list_contains(?, explanation)", [list(ids)])
 
 
+def stopped_already(workspace: Workspace, ids: Sequence[str]) -> set[str]:
+    """Those of `ids` that a spent budget left without an answer."""
+    query = "select explanation from explanations where starts_with(error, ?) and list_contains(?, explanation)"
+    with workspace.read() as db:
+        return {key for (key,) in db.execute(query, ["stopped_by_budget", list(ids)]).fetchall()}
+
+
+def forget_stopped(workspace: Workspace, ids: Sequence[str]) -> None:
+    """Removes those of `ids` that a spent budget left without an answer: a later run goes on with them."""
+    stopped = list(stopped_already(workspace, ids))
+    with workspace.write() as db:
+        db.execute("delete from explanations where list_contains(?, explanation)", [stopped])
+
+
 def explanations_of(workspace: Workspace, run: str) -> list[Explanation]:
     """The explanations with a text of explain run `run` (empty: the newest that is done); raises `Mistake`."""
     found = runs.find(workspace, run or _newest(workspace))
