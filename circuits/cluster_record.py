@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +23,7 @@ from circuits.grouping import Cohesion
 from circuits.problem import Problem
 from circuits.splice import SelfCheck
 from data import parts
+from data.pool import Lost
 from data.store import Workspace, append
 from data.words import Estimate, digest
 
@@ -38,6 +39,25 @@ SHOWN = 8
 """Examples kept of a cluster."""
 
 
+@dataclass(frozen=True)
+class Cluster:
+    """The contexts of one cluster, and how much alike they are; None for one that is alone."""
+
+    number: int
+    members: tuple[Context, ...]
+    cohesion: Cohesion | None
+
+
+@dataclass(frozen=True)
+class Found:
+    """What tracing a cluster gave: why it has no circuit, or the rows of one, all plain values."""
+
+    error: str | None
+    circuit: dict[str, Any] | None = None
+    nodes: list[dict[str, Any]] = field(default_factory=list)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+
+
 @dataclass(frozen=True, eq=False)
 class Traced:
     """A cluster's circuit: `nodes` numbers in `effects`, strongest first; `exact` effects of the first few."""
@@ -49,27 +69,35 @@ class Traced:
     evaluations: Sequence[Evaluation]
 
 
-def trace(
-    workspace: Workspace, bench: Bench, run: str, check: SelfCheck, number: int, members: Sequence[Context],
-    cohesion: Cohesion | None,
-) -> None:  # fmt: skip
-    """Traces one cluster and stores it."""
-    row = _cluster_row(bench, run, number, members, cohesion)
-    first, second = halves(members)
+def trace(bench: Bench, cluster: Cluster) -> Found:
+    """The circuit of one cluster, or why it has none."""
+    first, second = halves(cluster.members)
     if min(len(first), len(second)) < LEAST:
-        reason = (
-            f"{len(members)} contexts of {row['documents']} documents are too few to find a circuit and to test it."
+        documents = len({one.document for one in cluster.members})
+        return Found(
+            f"{len(cluster.members)} contexts of {documents} documents are too few to find a circuit and to test it."
         )
-        with workspace.write() as db:
-            append(db, "clusters", [row | {"circuit": None, "error": reason}])
-        return
     found = _trace(bench, first, second)
-    identity = digest(bench.recipe, number, [f"{e:.6g}" for e in found.effects.mean.tolist()])
+    identity = digest(bench.recipe, cluster.number, [f"{e:.6g}" for e in found.effects.mean.tolist()])
+    row = _circuit_row(bench, identity, cluster.number, first, found)
+    return Found(
+        None, row, _node_rows(identity, bench, found), list(record.evaluation_rows(identity, found.evaluations))
+    )
+
+
+def store(
+    workspace: Workspace, bench: Bench, run: str, check: SelfCheck, cluster: Cluster, found: Found | Lost
+) -> None:
+    """Writes one cluster, in one transaction."""
+    row = _cluster_row(bench, run, cluster)
+    if isinstance(found, Lost):
+        found = Found(found.reason)
     with workspace.write() as db:
-        append(db, "circuits", [_circuit_row(bench, run, identity, check, number, first, found)])
-        append(db, "nodes", _node_rows(identity, bench, found))
-        append(db, "evaluations", record.evaluation_rows(identity, found.evaluations))
-        append(db, "clusters", [row | {"circuit": identity, "error": None}])
+        if found.circuit:
+            append(db, "circuits", [found.circuit | {"run": run, "selfcheck": asdict(check)}])
+            append(db, "nodes", found.nodes)
+            append(db, "evaluations", found.evaluations)
+        append(db, "clusters", [row | {"circuit": (found.circuit or {}).get("circuit"), "error": found.error}])
 
 
 def halves(members: Sequence[Context]) -> tuple[list[Context], list[Context]]:
@@ -96,15 +124,15 @@ def _trace(bench: Bench, first: Sequence[Context], second: Sequence[Context]) ->
     return Traced(problem, effects, ranking, exact, evaluations)
 
 
-def _cluster_row(
-    bench: Bench, run: str, number: int, members: Sequence[Context], cohesion: Cohesion | None
-) -> dict[str, Any]:
+def _cluster_row(bench: Bench, run: str, cluster: Cluster) -> dict[str, Any]:
+    members = cluster.members
     alone = Cohesion(Estimate(1, 1, 1), Estimate(1, 1, 1))
-    own, control = (cohesion or alone).value, (cohesion or alone).control
+    own, control = (cluster.cohesion or alone).value, (cluster.cohesion or alone).control
     spell = bench.subject.spell
     counts = Counter(one.next for one in members).most_common(SHOWN)
     return {
-        "recipe": bench.recipe, "cluster": number, "run": run, "vectors": bench.config.vectors, "size": len(members),
+        "recipe": bench.recipe, "cluster": cluster.number, "run": run, "vectors": bench.config.vectors,
+        "size": len(members),
         "documents": len({one.document for one in members}),
         "cohesion": own.value, "cohesion_lower": own.lower, "cohesion_upper": own.upper,
         "control": control.value, "control_lower": control.lower, "control_upper": control.upper,
@@ -118,14 +146,12 @@ def _example(bench: Bench, one: Context) -> dict[str, Any]:
     return {"tokens": bench.subject.spell(one.tokens[after:]), "next": bench.subject.spell([one.next])[0]}
 
 
-def _circuit_row(
-    bench: Bench, run: str, identity: str, check: SelfCheck, number: int, members: Sequence[Context], found: Traced
-) -> dict[str, Any]:
+def _circuit_row(bench: Bench, identity: str, number: int, members: Sequence[Context], found: Traced) -> dict[str, Any]:
     example, problem = _example(bench, members[0]), found.problem
     nodes = list(found.exact.nodes)
     estimated = found.effects.mean[found.ranking[: len(nodes)]]
     return {
-        "circuit": identity, "run": run, "task": f"cluster {number} of {bench.recipe}", "method": METHOD,
+        "circuit": identity, "task": f"cluster {number} of {bench.recipe}", "method": METHOD,
         "metric": parts.load("circuits.metrics", problem.metric_name).NAME, "ablation": problem.reference_name,
         "model": bench.subject.digest,
         "dictionaries": {str(site): one.digest for site, one in problem.mediators.items()}, "pairs": len(problem),
@@ -133,7 +159,6 @@ def _circuit_row(
             "tokens": ["", "".join(example["tokens"])], "counter_tokens": [], "roles": list(problem.places),
             "text": "".join(example["tokens"]), "counter_text": "", "answer": example["next"], "counter_answer": "",
         },
-        "selfcheck": asdict(check),
         "calibration": calibration.Verified(
             tuple(map(str, nodes)), tuple(str(node.site) for node in nodes), estimated, found.exact.mean, len(nodes)
         ).record(),

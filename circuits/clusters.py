@@ -6,13 +6,16 @@
    half of its documents; faithfulness against random circuits on the other half.
 4. What the paper left open, how good a cluster is, is written beside it: cohesion against shuffled clusters, and the
    faithfulness of its circuit. A cluster that cannot be traced is a row with the reason.
-5. A cluster is stored as soon as it is done; an equal run that was killed goes on after the last one.
+5. Clusters are traced by a pool's workers; each is stored here as soon as it is done. An equal run that was killed goes
+   on with those that are not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix, vstack
 
 from circuits import cluster_record, contexts, grouping, splice
+from circuits.cluster_record import Cluster, Found
 from circuits.clusters_config import ClustersConfig
 from circuits.contexts import Context
 from circuits.mediators import Mediator
@@ -28,6 +32,7 @@ from circuits.problem import Problem
 from circuits.setup import find_mediators
 from data import parts, progress, runs, texts
 from data.models import Subject
+from data.pool import Pool
 from data.store import Workspace
 from data.words import Site
 
@@ -88,15 +93,39 @@ def work(workspace: Workspace, bench: Bench, run: str, phase: progress.Phase) ->
         rows = grouping.unit(vectors(workspace, bench, chosen, report))
     with phase("clustering"):
         labels = grouping.cluster(rows, bench.config.clusters, bench.config.seed)
+    waiting = list(_waiting(workspace, bench, chosen, rows, labels))
+    opening = Opening(workspace.folder, bench.config, bench.recipe)
+    make = opening if bench.config.workers else lambda: functools.partial(cluster_record.trace, bench)
+    with phase("circuits of clusters") as report, Pool.open(bench.config.workers) as pool:
+        for done, (number, found) in enumerate(pool.as_done(make, waiting), 1):
+            cluster_record.store(workspace, bench, run, check, waiting[number], found)
+            report(done, len(waiting))
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Opens, in a worker, what clusters are traced with."""
+
+    folder: Path
+    config: ClustersConfig
+    recipe: str
+
+    def __call__(self) -> Callable[[Cluster], Found]:
+        subject = Subject.open(self.config.model)
+        mediators = find_mediators(Workspace.open(self.folder), subject, self.config.sites, ["latents"])
+        return functools.partial(cluster_record.trace, Bench(subject, mediators, self.config, self.recipe))
+
+
+def _waiting(
+    workspace: Workspace, bench: Bench, chosen: Sequence[Context], rows: csr_matrix, labels: np.ndarray
+) -> Iterator[Cluster]:
+    """The clusters that an equal run has not stored, each with its cohesion."""
     done = cluster_record.done(workspace, bench.recipe)
-    with phase("circuits of clusters") as report:
-        for number in range(bench.config.clusters):
-            members = np.flatnonzero(labels == number)
-            if number not in done and len(members):
-                cohesion = grouping.cohesion(rows, members, bench.config.seed) if len(members) > 1 else None
-                own = [chosen[i] for i in members.tolist()]
-                cluster_record.trace(workspace, bench, run, check, number, own, cohesion)
-            report(number + 1, bench.config.clusters)
+    for number in range(bench.config.clusters):
+        members = np.flatnonzero(labels == number)
+        if number not in done and len(members):
+            cohesion = grouping.cohesion(rows, members, bench.config.seed) if len(members) > 1 else None
+            yield Cluster(number, tuple(chosen[i] for i in members.tolist()), cohesion)
 
 
 def gather(workspace: Workspace, bench: Bench, report: progress.Report) -> list[Context]:

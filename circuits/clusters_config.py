@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from circuits.config import at_least
-from data.config import DEFAULT_MODEL
+from data.config import DEFAULT_MODEL, WorkersConfig
 from data.errors import Mistake
 
 
 @dataclass(frozen=True)
-class ClustersConfig:
+class ClustersConfig(WorkersConfig):
     """Find behaviours without a task: cluster contexts that the model predicts well, and trace a circuit of each."""
 
     model: str = DEFAULT_MODEL

@@ -13,7 +13,8 @@ from scipy.sparse import csr_matrix
 
 from circuits import cluster_record, contexts, grouping
 from circuits import clusters as room
-from circuits.clusters import clusters
+from circuits.cluster_record import Cluster, Found
+from circuits.clusters import Bench, clusters
 from circuits.clusters_config import ClustersConfig
 from circuits.contexts import Context
 from circuits.problem import Problem
@@ -141,16 +142,16 @@ def test_clusters_end_to_end_and_after_a_kill(
     monkeypatch.setattr(room, "find_mediators", lambda *_: problem.mediators)
     real, seen = cluster_record.trace, []
 
-    def twice(*given: object) -> None:
+    def twice(bench: Bench, cluster: Cluster) -> Found:
         if len(seen) == 2:
             raise KeyboardInterrupt
-        seen.append(given[4])
-        real(*given)  # pyright: ignore[reportArgumentType]
+        seen.append(cluster.number)
+        return real(bench, cluster)
 
     monkeypatch.setattr(cluster_record, "trace", twice)
     with pytest.raises(KeyboardInterrupt):
         clusters(workspace, small)
-    monkeypatch.setattr(cluster_record, "trace", lambda *given: (seen.append(given[4]), real(*given)))
+    monkeypatch.setattr(cluster_record, "trace", lambda *given: (seen.append(given[1].number), real(*given))[1])
     said = clusters(workspace, small)
     assert sorted(seen) == [0, 1, 2, 3]
     assert "4 clusters" in said
