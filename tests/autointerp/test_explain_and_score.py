@@ -176,7 +176,7 @@ def with_endpoint(
     monkeypatch.setattr("autointerp.llm.WAIT", 0.001)
     with endpoint.serve(behaviour) as (url, _):
         monkeypatch.setenv("OPENAI_BASE_URL", url)
-        score(workspace, ScoreConfig(scorers="detection", windows=20))
+        score(workspace, ScoreConfig(scorers="detection:orders=1:logprobs=false", windows=20, calibrate=False))
     return rows(workspace, "scores")
 
 
@@ -200,8 +200,8 @@ def test_a_judge_that_always_says_the_same_scores_one_half_and_is_flagged(
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
-        (lambda *_: endpoint.says("Passage 1 is active."), "parse_failed: not JSON"),
-        (lambda *_: endpoint.says('{"active": [true, fal'), "parse_failed: not JSON"),
+        (lambda *_: endpoint.says("Passage 1 is active."), "parse_failed: not a JSON object"),
+        (lambda *_: endpoint.says('{"active": [true, fal'), "parse_failed: not a JSON object"),
         (lambda *_: endpoint.says('{"active": [true]}'), "parse_failed: 1 judgements for 5 passages"),
         (lambda *_: endpoint.says('{"active": "yes"}'), "parse_failed: the answer is no list"),
         (lambda *_: endpoint.says("", message={"refusal": "no"}), "refused: no"),
