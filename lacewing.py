@@ -99,6 +99,9 @@ VERBS = {
     ),
     "explain": Verb("explain features", "autointerp.config:ExplainConfig", "autointerp.rehearsal:explain_or_forecast"),
     "score": Verb("score explanations", "autointerp.config:ScoreConfig", "autointerp.rehearsal:score_or_forecast"),
+    "added": Verb(
+        "say what labels add over executable rules", "autointerp.added_config:AddedConfig", "autointerp.added:shown"
+    ),
     "bench-autointerp": Verb(
         "try explainers and scorers on known features",
         "autointerp.bench_config:BenchAutointerpConfig",

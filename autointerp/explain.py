@@ -5,7 +5,8 @@
 3. Each result becomes a row as soon as it is there, text or error, with the state that it ended in: dead, rare and dense
    features are counted, not left out. Beside it stands the best executable rule of the feature and what that is worth on
    the `score` half (`exact.py`), so that nobody need ask whether a sentence says more than a list of words.
-4. An explanation's id is the digest of what it was made from, so that a run that was stopped goes on where it was, and
+4. Explainers that ask no endpoint can be done by other processes (`spread.py`); this one alone writes to the store.
+5. An explanation's id is the digest of what it was made from, so that a run that was stopped goes on where it was, and
    equal work is not done twice.
 """
 
@@ -14,8 +15,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,11 +38,13 @@ from autointerp.records import (
     statistics_of,
 )
 from autointerp.rule import Rule
+from autointerp.spread import opened, spread
 from autointerp.tools import Tools
 from autointerp.watch import watch
 from data import parts, runs
 from data.errors import Mistake
 from data.parts import Choice
+from data.pool import Lost, Pool
 from data.runs import Run
 from data.store import Workspace, append
 from data.words import Feature, digest
@@ -75,16 +79,16 @@ def explain(workspace: Workspace, config: ExplainConfig, console: Console | None
     inputs = {"explanations": list(tasks)}
     if not config.retry and (done := runs.finished(workspace, "explain", config, inputs)):
         return _result(workspace, done, list(tasks))
-    with begin(workspace, "explain", config, config.seed, inputs) as run:
+    with opened(config) as pool, begin(workspace, "explain", config, config.seed, inputs) as run:
         forget = forget_failed if config.retry else forget_stopped
         forget(workspace, list(tasks))
         missing = {key: task for key, task in tasks.items() if key not in explained_already(workspace, list(tasks))}
         for one in chosen:
             some = {key: task.case for key, task in missing.items() if task.explainer == one}
-            _explain(one, some, config, run, console)
+            _explain(one, some, config, run, pool, console)
         result = _result(workspace, run.run, list(tasks))
         run.summary |= {"explanations": list(tasks), "explained": len(tasks) - result.failed, "failed": result.failed}
-        run.summary |= {"states": states_of(workspace, list(tasks))}
+        run.summary |= {"states": states_of(workspace, list(tasks))} | pool.summary
     return result
 
 
@@ -153,18 +157,61 @@ def identity(case: Case, explainer: Choice, config: ExplainConfig) -> str:
 
 
 def _explain(
-    explainer: Choice, missing: Mapping[str, Case], config: ExplainConfig, run: Run, console: Console | None
+    explainer: Choice, missing: Mapping[str, Case], config: ExplainConfig, run: Run, pool: Pool, console: Console | None
 ) -> None:
     keys = {case.feature: key for key, case in missing.items()}
-    part = parts.load(EXPLAINERS, explainer.name)
     phase = f"explaining by {explainer.label}"
-    densities = functools.cache(functools.partial(densities_of, run.workspace))
     with Tools.of(run, config) as tools, watch(run, phase, len(missing), console=console) as tools.advance:
-        for found in part.explain(list(missing.values()), tools, explainer.options):
-            key = keys[found.feature]
-            rule = _rule(missing[key], found, densities(found.feature.dictionary), config.seed)
-            whole = replace(found, details=found.details | {"drawn": missing[key].drawn})
-            _store(run, key, whole, explainer.label, rule)
+        for made in _each(explainer, list(missing.values()), config, tools, pool):
+            _store(run, keys[made.found.feature], made, explainer.label)
+
+
+def _each(explainer: Choice, cases: Sequence[Case], config: ExplainConfig, tools: Tools, pool: Pool) -> Iterator[Made]:
+    """An explanation of each case, by this process or by the pool's workers, as they are done."""
+    if pool.here or "endpoint" in uses(explainer):
+        yield from _made(explainer, cases, tools)
+        return
+    for case, made in spread(pool, Explaining(str(tools.workspace.folder), explainer, config), cases):
+        yield Made(Explained(case.feature, error=f"lost: {made.reason}")) if isinstance(made, Lost) else made
+        tools.advance()
+
+
+@dataclass(frozen=True)
+class Made:
+    """An explanation, and the columns of the rule beside it."""
+
+    found: Explained
+    rule: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Explaining:
+    """Makes what explains some features in a worker, with instruments that it keeps."""
+
+    folder: str
+    explainer: Choice
+    config: ExplainConfig
+
+    def __call__(self) -> Callable[[Sequence[Case]], list[Made]]:
+        config = self.config
+        tools = Tools(Workspace(Path(self.folder)), config.seed, config.judge, config, publishes=False)
+
+        def several(cases: Sequence[Case]) -> list[Made]:
+            with tools:
+                made = {one.found.feature: one for one in _made(self.explainer, cases, tools)}
+            return [made[case.feature] for case in cases]
+
+        return several
+
+
+def _made(explainer: Choice, cases: Sequence[Case], tools: Tools) -> Iterator[Made]:
+    """Each explanation as its part gives it, with the rule of its feature."""
+    known = {case.feature: case for case in cases}
+    densities = functools.cache(functools.partial(densities_of, tools.workspace))
+    for found in parts.load(EXPLAINERS, explainer.name).explain(cases, tools, explainer.options):
+        case = known[found.feature]
+        rule = _rule(case, found, densities(found.feature.dictionary), tools.seed)
+        yield Made(replace(found, details=found.details | {"drawn": case.drawn}), rule)
 
 
 def _rule(case: Case, found: Explained, densities: np.ndarray, seed: int) -> dict[str, Any]:
@@ -185,10 +232,11 @@ def state_of(found: Explained) -> str:
     return "explained" if found.error is None else found.error.partition(":")[0]
 
 
-def _store(run: Run, key: str, found: Explained, explainer: str, rule: Mapping[str, Any]) -> None:
+def _store(run: Run, key: str, made: Made, explainer: str) -> None:
+    found = made.found
     feature = {"dictionary": found.feature.dictionary, "latent": found.feature.latent}
     row = {"explanation": key, **feature, "explainer": explainer, "text": found.text, "error": found.error}
-    row |= {"state": state_of(found), "run": run.run, "details": found.details} | dict(rule)
+    row |= {"state": state_of(found), "run": run.run, "details": found.details} | dict(made.rule)
     with run.workspace.write() as db:
         append(db, "explanations", [row])
 

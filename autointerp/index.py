@@ -137,13 +137,17 @@ class Index:
         """The tokens of the document in `row`, as spelled."""
         return [self._spelled[i] for i in self._tokens[self.begin[row] : self.begin[row + 1]].tolist()]
 
+    def at(self, documents: Int[np.ndarray, " some"], positions: Int[np.ndarray, " some"]) -> Int[np.ndarray, " some"]:
+        """The places of positions in documents, all of which are in the harvest."""
+        order = np.argsort(self.documents, kind="stable")
+        row = order[np.searchsorted(self.documents, documents, sorter=order)]
+        return self.begin[row] + positions
+
     def places(
         self, documents: Int[np.ndarray, " firings"], positions: Int[np.ndarray, " firings"]
     ) -> Int[np.ndarray, " firings"]:
-        """The places of positions in documents, sorted."""
-        order = np.argsort(self.documents, kind="stable")
-        row = order[np.searchsorted(self.documents, documents, sorter=order)]
-        return np.sort(self.begin[row] + positions)
+        """The same, sorted."""
+        return np.sort(self.at(documents, positions))
 
     def inside(self, rows: Bool[np.ndarray, " documents"]) -> Bool[np.ndarray, " places"]:
         """Which places are in one of the chosen documents."""

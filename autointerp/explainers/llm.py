@@ -34,6 +34,8 @@ PATTERN = '^[^"\\\\]{3,160}$'
 """A bound that servers enforce while they sample: a small model that repeats itself still ends its JSON."""
 THOUGHT = 900
 """Tokens for an answer that begins with thinking."""
+REFUTED = 5
+"""Windows of each kind that refute a label, at the most."""
 SAYS = {
     "passages": 'in "passages" the tokens that activate the feature stand between « and »',
     "activations": f'"activations" gives, for each passage, those tokens with their strength from 1 to {LEVELS}',
@@ -42,9 +44,8 @@ SAYS = {
     "suppresses": '"suppresses" are words that it makes less likely',
     "raised": '"raised" are words that become likelier when the feature is switched on by hand',
     "lowered": '"lowered" are words that become less likely then',
-    "label": '"label" is an earlier phrase for it, which was wrong',
-    "label_fits_but_silent": 'it fitted "label_fits_but_silent", where the feature is silent',
-    "active_but_label_does_not_fit": 'and it did not fit "active_but_label_does_not_fit", where the feature is active',
+    "fits_but_silent": 'an earlier phrase was wrong: it fitted "fits_but_silent", where the feature is not active',
+    "active_but_unfit": '"active_but_unfit" are passages that it did not fit, though the feature is active in them',
 }
 """What the system message says of each part of the user's."""
 NO_SEARCH = (
@@ -184,16 +185,23 @@ def outputs(case: Case) -> dict[str, list[str]]:
     return {name: list(phrase.words) for name, phrase in found.items() if phrase}
 
 
-def refuted(case: Case) -> dict[str, Any]:
-    """The feature's last label that was tested, with the windows that refute it; empty where none was.
+def depends(case: Case, options: Options) -> Any:
+    """What an explanation depends on besides its windows: the counter-examples of the day."""
+    return refuted(case) if options.counterexamples else None
 
-    Raises `Mistake` where this installation cannot look for such windows.
+
+def refuted(case: Case) -> dict[str, list[str]]:
+    """Windows of the `explain` half that refute an earlier label of the feature; none where nobody has searched.
+
+    Raises `Mistake` where this installation cannot search.
     """
     try:
         part = importlib.import_module("autointerp.after.counterexamples")
     except ImportError as error:
         raise Mistake(NO_SEARCH) from error
-    return part.of(case.reader.workspace, case.feature) or {}
+    found = part.of(case.reader.workspace, case.feature)
+    texts = {"fits_but_silent": [w.text for w in found.silent], "active_but_unfit": [marked(w) for w in found.missed]}
+    return {name: some[:REFUTED] for name, some in texts.items() if some}
 
 
 def explained(case: Case, answer: Answer, details: dict[str, Any]) -> Explained:

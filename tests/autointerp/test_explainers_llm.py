@@ -12,8 +12,9 @@ import numpy as np
 import planted
 import pytest
 
+from autointerp.after import counterexamples
 from autointerp.cases import Case, Explained
-from autointerp.examples import Reader
+from autointerp.examples import Reader, judged
 from autointerp.explainers import llm, outputs
 from autointerp.token_change import Change, Steering
 from autointerp.tools import Tools
@@ -95,12 +96,18 @@ def test_draws_are_other_requests(asked: Any) -> None:
 
 def test_what_refuted_the_last_label_is_shown(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     tools, received = asked
-    against = {"label": "rivers", "label_fits_but_silent": ["a brook"], "active_but_label_does_not_fit": ["the sea"]}
-    monkeypatch.setattr(llm, "refuted", lambda _: against)
+    one = case(tools.workspace)
+    assert llm.refuted(one) == {}  # nobody has searched
+    windows = judged(one.reader, 0, "explain", 20, 0)
+    sides = {side: [w for w in windows if w.active == side] for side in (True, False)}
+    monkeypatch.setattr(counterexamples, "of", lambda *_: counterexamples.Counterexamples(sides[False], sides[True]))
     explain(tools, counterexamples=True)
     content = endpoint.asked(received[0])
-    assert {name: content[name] for name in against} == against
-    assert all(f'"{name}"' in received[0]["messages"][0]["content"] for name in against)
+    assert content["fits_but_silent"] == [w.text for w in sides[False]][:5]
+    assert content["active_but_unfit"] == [llm.marked(w) for w in sides[True]][:5]
+    assert all(f'"{name}"' in received[0]["messages"][0]["content"] for name in content)
+    assert llm.depends(one, llm.Options()) is None
+    assert llm.depends(one, llm.Options(counterexamples=True)) == {name: content[name] for name in list(content)[-2:]}
 
 
 def test_without_a_search_for_counterexamples_it_says_so(asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
