@@ -99,6 +99,36 @@ VERBS = {
     ),
     "explain": Verb("explain features", "autointerp.config:ExplainConfig", "autointerp.rehearsal:explain_or_forecast"),
     "score": Verb("score explanations", "autointerp.config:ScoreConfig", "autointerp.rehearsal:score_or_forecast"),
+    "similar": Verb(
+        "say how like two dictionaries are",
+        "autointerp.after.similar_config:SimilarConfig",
+        "autointerp.after.similar:shown",
+    ),
+    "collisions": Verb(
+        "count features that share a label",
+        "autointerp.after.collisions_config:CollisionsConfig",
+        "autointerp.after.collisions:shown",
+    ),
+    "discriminate": Verb(
+        "test whether labels tell features from their nearest",
+        "autointerp.after.discriminate_config:DiscriminateConfig",
+        "autointerp.after.discriminate:shown",
+    ),
+    "stability": Verb(
+        "explain and score again with other seeds",
+        "autointerp.after.stability_config:StabilityConfig",
+        "autointerp.after.stability:shown",
+    ),
+    "counterexamples": Verb(
+        "search for windows that contradict labels",
+        "autointerp.after.counterexamples_config:CounterexamplesConfig",
+        "autointerp.after.counterexamples:shown",
+    ),
+    "relabel": Verb(
+        "score a label of your own at once",
+        "autointerp.after.relabel_config:RelabelConfig",
+        "autointerp.after.relabel:relabel",
+    ),
     "added": Verb(
         "say what labels add over executable rules", "autointerp.added_config:AddedConfig", "autointerp.added:shown"
     ),
