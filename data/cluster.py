@@ -83,6 +83,8 @@ class Job:
 class Cluster(Pool):
     """Workers on Ray, hired when there is work for them and kept until the pool is closed."""
 
+    here = False
+
     def __init__(self, ray: Any, workers: int) -> None:
         self.ray = ray
         self.workers = max(workers, 1)

@@ -46,6 +46,8 @@ class Pool:
     """How many items are done at the same time."""
     deaths = 0
     """How many workers have died at work."""
+    here = True
+    """Whether it is this process alone."""
 
     @property
     def summary(self) -> dict[str, int]:
