@@ -41,6 +41,7 @@ bench: $(VENV)/.installed-test $(PEERS)
 tests/bench/.venvs/%/.installed: tests/bench/requirements/%.txt constraints.txt
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/pip --disable-pip-version-check install --quiet --constraint constraints.txt --requirement $<
+	sed -n 's/^# without-its-requirements: //p' $< | xargs -r $(@D)/bin/pip --disable-pip-version-check install --quiet --no-deps
 	touch $@
 
 $(VENV)/.installed: pyproject.toml constraints.txt
