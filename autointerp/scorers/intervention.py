@@ -97,6 +97,11 @@ def judge(questions: Sequence[Question], tools: Tools, options: Options) -> Iter
         tools.advance()
 
 
+def model(tools: Tools) -> str:
+    """Who judges."""
+    return tools.judge
+
+
 def nothing(reason: str) -> Outcome:
     """The outcome of a question that has no trials."""
     return Outcome(np.zeros(0, np.int64), lambda drawn: np.full((1, len(drawn)), np.nan), failures=[reason])

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import Tensor
 
 from autointerp import steering
-from autointerp.steering import Prompts, divergence, strengths, write
+from autointerp.steering import Prompts, Steered, divergence, strengths, subject_of, write
+from data import runs
 from data.errors import Mistake
 from data.models import Subject
+from data.store import Workspace, append
 from data.words import Site
+from training.dictionary import Dictionary
 
 SITE = Site(0)
 
@@ -108,6 +113,33 @@ def test_a_planted_direction_is_obeyed(subject: Subject, prompts: Prompts) -> No
     odds: Callable[[Tensor], Tensor] = lambda logs: logs[:, plural] - logs[:, singular]  # noqa: E731
     assert (odds(up) > odds(clean)).all()
     assert (odds(clean) > odds(down)).all()
+
+
+def planted_dictionary(model: str, writes: tuple[Site, ...] = ()) -> Dictionary:
+    return Dictionary("d", "planted", model, SITE, 4, 32, SimpleNamespace(W_dec=torch.eye(4, 32)), (SITE,), writes)
+
+
+def test_the_model_of_a_dictionary_is_the_one_that_its_runs_name(
+    workspace: Workspace, tiny_model: Path, subject: Subject
+) -> None:
+    with pytest.raises(Mistake, match=r"^No run in this workspace says which model dictionary d is of\. Harvest it\.$"):
+        subject_of(workspace, planted_dictionary(subject.digest))
+    with runs.start(workspace, "harvest", {"model": str(tiny_model)}) as run, workspace.write() as db:
+        append(db, "harvests", [{"harvest": "h", "dictionary": "d", "model": "m", "documents": 1, "tokens": 1,
+            "run": run.run}])  # fmt: skip
+    assert subject_of(workspace, planted_dictionary(subject.digest)).digest == subject.digest
+    with pytest.raises(
+        Mistake, match=r"^Dictionary d is of the model with digest 0000, but .* its files were changed\."
+    ):
+        subject_of(workspace, planted_dictionary("0000"))
+
+
+def test_a_latent_is_steered_at_one_site(subject: Subject) -> None:
+    one = Steered(subject, planted_dictionary(subject.digest, (Site(1),)))
+    assert one.site == Site(1)
+    torch.testing.assert_close(one.directions([2, 0]), torch.eye(4, 32)[[2, 0]])
+    with pytest.raises(Mistake, match=r"^Dictionary d writes 2 sites at once; a latent is steered at one\."):
+        Steered(subject, planted_dictionary(subject.digest, (SITE, Site(1)))).directions([0])
 
 
 def test_a_prompt_of_one_token_is_refused(subject: Subject) -> None:
