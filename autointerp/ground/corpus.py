@@ -40,7 +40,7 @@ class Passage:
 class Corpus:
     """Documents, and where each rule fires in them."""
 
-    passages: tuple[Passage, ...]
+    passages: tuple[Passage, ...] = field(repr=False)
     _known: dict[str, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
 
     @property

@@ -1,7 +1,7 @@
 """Writes planted features as a harvest, in files that no reader can tell from a real one's.
 
-1. A feature fires where its rule does, except at a share `noise` of these tokens; and weakly at tokens where it does not, as
-   many as that share of its windows: a topic fires in runs, and would else have more false windows than true ones.
+1. A feature fires where its rule does, except at a share `noise` of these tokens; and weakly at tokens where it does not,
+   as many as that share of its windows: a topic fires in runs, and would else have more false windows than true ones.
 2. Strength has `LEVELS` levels, by the token at which it fires, times a log-normal factor, so that the strata of strength
    differ in what they hold.
 3. Tokens, sorted activations, and rows in `dictionaries`, `harvests` and `features` are written; there is no model and no

@@ -77,10 +77,12 @@ class Asked:
 def read(answer: Judgement | Outcome, windows: Sequence[Item], texts: int, rate: float | None = None) -> Asked:
     """The values of each of so many `texts` in a scorer's answer about `windows`, which are active at a natural `rate`."""
     if isinstance(answer, Outcome):
-        values = _statistics(answer, texts)
-    else:
-        items: Sequence[Item] = windows if answer.items is None else answer.items
-        values = [_value(row, items, answer, rate) for row in answer.values]
+        return Asked(_statistics(answer, texts), len(answer.failures), list(answer.remarks))
+    items: Sequence[Item] = windows if answer.items is None else answer.items
+    truth = np.array([item.active for item in items], dtype=bool)
+    common = truth | np.array([item.kind in COMMON for item in items], dtype=bool)
+    natural = rate if answer.items is None else None
+    values = [_value(row, truth, common, answer, natural) for row in answer.values]
     return Asked(values, len(answer.failures), list(answer.remarks))
 
 
@@ -91,24 +93,21 @@ def _statistics(answer: Outcome, texts: int) -> list[Value]:
     return [Value(None, error=why) if np.isnan(v) else Value(float(v), trials=count) for v in found.tolist()]
 
 
-def _value(row: np.ndarray, items: Sequence[Item], answer: Judgement, rate: float | None) -> Value:
+def _value(row: np.ndarray, truth: np.ndarray, common: np.ndarray, answer: Judgement, rate: float | None) -> Value:
     kept = ~np.isnan(row)
-    truth = np.array([item.active for item in items], dtype=bool)
     if kept.mean() <= MISSING or len(set(truth[kept].tolist())) < 2:
         why = "; ".join(sorted(set(answer.failures))[:2]) or "no judgement"
-        return Value(None, error=f"{int((~kept).sum())} of {len(items)} items were not judged: {why}")
+        return Value(None, error=f"{int((~kept).sum())} of {len(row)} items were not judged: {why}")
     yes = None if answer.threshold is None else float((row[kept] > answer.threshold).mean())
-    natural = None if rate is None or answer.items is not None else _natural(row, items, kept, rate)
+    natural = None if rate is None else _natural(row[kept & common], truth[kept & common], rate)
     return Value(auroc(row[kept], truth[kept]), natural, yes, int(kept.sum()))
 
 
-def _natural(row: np.ndarray, items: Sequence[Item], kept: np.ndarray, rate: float) -> float | None:
+def _natural(values: np.ndarray, truth: np.ndarray, rate: float) -> float | None:
     """Average precision at the natural rate; None without a silent window drawn as it came."""
-    truth = np.array([item.active for item in items], dtype=bool)
-    common = kept & (truth | np.array([item.kind in COMMON for item in items]))
-    if truth[common].all():
+    if truth.all():
         return None
-    curve = measures.curve(row[common], truth[common], np.ones((1, int(common.sum()))))
+    curve = measures.curve(values, truth, np.ones((1, len(truth))))
     return float(measures.average_precision(curve, rate)[0])
 
 

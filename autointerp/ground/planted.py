@@ -93,7 +93,7 @@ def kinds_of(text: str) -> list[str]:
 def _often(corpus: Corpus, rule: Rule) -> bool:
     fired = corpus.fires(rule)
     enough = all(corpus.windows(fired & half) >= LEAST for half in (corpus.scored, ~corpus.scored))
-    return enough and fired.mean() <= MOST
+    return enough and bool(fired.mean() <= MOST)
 
 
 def _planted(corpus: Corpus, found: Sequence[tuple[str, Rule]], at: int, seed: int) -> Planted:

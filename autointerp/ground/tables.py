@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from autointerp.ground import functions, puzzles
 from autointerp.ground.card import NOTICED, Card, card
@@ -32,9 +33,7 @@ def tables(workspace: Workspace, run: str) -> str:
     methods = [EXECUTED, *(m for m in cards if m != EXECUTED)]
     explainers = list(dict.fromkeys(m for _, m, metric in numbers if metric == "executable"))
     found = [
-        f"{summary['features']} planted features in {summary['tokens']:,} tokens; {len(summary['left_out'])} rules fire "
-        f"too seldom there. Intervals are over features; `{EXECUTED}` is the label itself, run on the same windows: where that fails, they cannot "
-        "tell. (natural): by average precision at the natural rate, on random silent windows alone.",
+        _about(summary),
         "Score of each rung (mean over features)", _rungs(numbers, methods),
         "Order and extent", _order(numbers, methods, cards),
         "Judges", _judges(numbers, methods, cards, summary),
@@ -45,6 +44,15 @@ def tables(workspace: Workspace, run: str) -> str:
         f"Run {run}: rows in `bench`, `ground` and `ground_explained`.",
     ]  # fmt: skip
     return "\n".join(found) + "\n"
+
+
+def _about(summary: Mapping[str, Any]) -> str:
+    left = len(summary["left_out"])
+    return (
+        f"{summary['features']} planted features in {summary['tokens']:,} tokens ({left} rules fire too seldom there). "
+        f"Intervals are over features. `{EXECUTED}` is the label itself, run on the same windows: a test that it fails "
+        f"says nothing of the others. (natural): by average precision at the natural rate, on random windows."
+    )
 
 
 def _numbers(workspace: Workspace, run: str, site: str) -> tuple[Numbers, Mapping[tuple[str, str, str], int]]:

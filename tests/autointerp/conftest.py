@@ -28,6 +28,7 @@ def _load(name: str) -> ModuleType:
 
 _load("planted")
 _load("endpoint")
+_load("grounds")
 
 
 class Overlap:
