@@ -17,6 +17,9 @@ from data.runs import Run
 from data.store import Workspace, append
 from data.words import Estimate
 
+SHOWN = 40
+"""Findings that a command prints; the others are in the store."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -99,14 +102,16 @@ def store(run: Run, found: Sequence[Finding]) -> None:
 
 
 def text_of(workspace: Workspace, run: str) -> str:
-    """The findings of `run` as lines, its id in the first."""
+    """The first `SHOWN` findings of `run` as lines, its id in the first."""
     query = (
         "select about, measure, value, lower, upper, control, control_lower, control_upper, difference, "
         "difference_lower, difference_upper, against, trials, error from findings where run = ? order by rowid"
     )
     with workspace.read() as db:
         rows = db.execute(query, [run]).fetchall()
-    return "\n".join([run, *(f"{row[0]}  {_of_row(row)}" for row in rows)])
+    more = f"{len(rows) - SHOWN} more: `lacewing sql \"select * from findings where run = '{run}'\"`"
+    lines = [f"{row[0]}  {_of_row(row)}" for row in rows[:SHOWN]]
+    return "\n".join([run, *lines, *([more] if len(rows) > SHOWN else [])])
 
 
 def _of_row(row: tuple[Any, ...]) -> Finding:

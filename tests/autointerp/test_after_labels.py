@@ -14,7 +14,7 @@ from autointerp.after.collisions import shown as collisions_shown
 from autointerp.after.collisions_config import CollisionsConfig
 from autointerp.after.discriminate import contested, discriminate
 from autointerp.after.discriminate_config import DiscriminateConfig
-from autointerp.after.findings import Finding, means
+from autointerp.after.findings import Finding, means, store, text_of
 from autointerp.after.judging import scorer_of
 from autointerp.after.labels import HUMAN, labels_of, of_run
 from autointerp.examples import Reader
@@ -154,6 +154,16 @@ def test_a_finding_says_itself() -> None:
     found = Finding("d/1", "share", Estimate(0.5, 0.25, 0.75), 8, Estimate(0.1, 0, 0.2), None, "chance")
     assert str(found) == "share: 0.5 [0.25, 0.75] of 8, chance 0.1 [0, 0.2]"
     assert str(Finding.none("d/1", "share", "nothing there")) == "share: none (nothing there)"
+
+
+def test_more_findings_than_a_screen_holds_are_told(workspace: Workspace) -> None:
+    with runs.start(workspace, "similar", {}) as run:
+        store(run, [Finding.none(f"d/{n}", "share", "nothing there") for n in range(43)])
+        store(run, [Finding.none(f"d/{n}", "share", "nothing there") for n in range(43)])  # as a run that goes on does
+    lines = text_of(workspace, run.run).splitlines()
+    assert lines[:2] == [run.run, "d/0  share: none (nothing there)"]
+    assert len(lines) == 42
+    assert lines[-1] == f"3 more: `lacewing sql \"select * from findings where run = '{run.run}'\"`"
 
 
 def test_means_leave_out_what_is_not_known() -> None:
