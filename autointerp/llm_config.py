@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass
 
 from data.errors import Mistake
 
@@ -63,26 +62,18 @@ class LlmConfig:
                 raise Mistake(f"{name} is {value:g}; it cannot be below 0.")
 
 
-Config = TypeVar("Config", bound=LlmConfig)
 _OFFLINE = "To take kept answers alone, give --llm-offline."
-
-
-def share(config: Config, of: int) -> Config:
-    """The settings of one of `of` processes that share an endpoint: rates and budgets are divided among them."""
-    return replace(
-        config,
-        llm_requests=max(config.llm_requests // of, 1),
-        llm_parallel=max(config.llm_parallel // of, 1),
-        llm_rpm=config.llm_rpm / of,
-        llm_tpm=config.llm_tpm / of,
-        max_usd=None if config.max_usd is None else config.max_usd / of,
-    )
 
 
 def has_endpoint(environment: Mapping[str, str] | None = None) -> bool:
     """Whether the environment names a language-model endpoint (OPENAI_BASE_URL or OPENAI_API_KEY)."""
     values = os.environ if environment is None else environment
     return bool(values.get("OPENAI_BASE_URL") or values.get("OPENAI_API_KEY"))
+
+
+def named_endpoint(config: LlmConfig) -> list[str]:
+    """The address and the model that are named, for the recipe of what is asked of them."""
+    return [os.environ.get("OPENAI_BASE_URL", ""), config.llm_model or os.environ.get("OPENAI_MODEL", "")]
 
 
 def _positive(name: str, value: float, advice: str = "") -> None:

@@ -149,7 +149,8 @@ class Sender:
         if self._breaker.open:
             raise Mistake(
                 f"The endpoint {self._endpoint.shown} failed {self._breaker.failures} requests in a row. "
-                f"What was answered is kept: see what is wrong with it, and run the command again to go on."
+                f"What was answered is kept: see what is wrong there, and run the command again to go on, with --retry "
+                f"for what had failed."
             )
         if self._fatal:
             raise Mistake(self._fatal)

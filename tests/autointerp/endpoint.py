@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import threading
 import time
@@ -91,13 +92,68 @@ def always(answer: bool) -> Behaviour:
     return lambda body, _: says(json.dumps({"active": [answer] * len(asked(body)["passages"])}))
 
 
-def oracle(words: set[str]) -> Behaviour:
-    """A judge that says yes where one of `words` is in both the explanation and the passage."""
+def judges(verdict: Callable[[str, str, int], bool]) -> Behaviour:
+    """A judge that says of each passage what `verdict` makes of the explanation, the passage and its place."""
 
     def behave(body: dict[str, Any], _: int) -> Reply:
         content = asked(body)
-        told = {w for w in words if w in content["explanation"].lower()}
-        return says(json.dumps({"active": [any(f" {w}" in p for w in told) for p in content["passages"]]}))
+        said = [verdict(content["explanation"], p, at) for at, p in enumerate(content["passages"])]
+        return says(json.dumps({"active": said}))
+
+    return behave
+
+
+def drawn(*what: str) -> float:
+    """A number between 0 and 1 that depends on the texts alone: a judge asked again says the same."""
+    return int(hashlib.sha256("|".join(what).encode()).hexdigest()[:8], 16) / 2**32
+
+
+def oracle(words: set[str], flips: float = 0.0) -> Behaviour:
+    """A judge that says yes where one of `words` is in both the explanation and the passage; wrong on a share `flips`."""
+
+    def verdict(explanation: str, passage: str, _: int) -> bool:
+        told = {w for w in words if w in explanation.lower()}
+        return any(f" {w}" in passage for w in told) != (drawn("flip", explanation, passage) < flips)
+
+    return judges(verdict)
+
+
+def coin(body: dict[str, Any], before: int) -> Reply:
+    """A judge that tosses a coin for each passage."""
+    return judges(lambda explanation, passage, _: drawn("coin", explanation, passage) < 0.5)(body, before)
+
+
+def first_position(body: dict[str, Any], before: int) -> Reply:
+    """A judge that says yes to the first of a list and no to the others."""
+    return judges(lambda _, __, place: place == 0)(body, before)
+
+
+def with_logprobs(behaviour: Behaviour, said: float, other: float) -> Behaviour:
+    """`behaviour` with log-probabilities: `said` for each true or false of the answer, `other` for its opposite."""
+
+    def behave(body: dict[str, Any], before: int) -> Reply:
+        status, headers, reply = behaviour(body, before)
+        whole = json.loads(reply)
+        choice = whole["choices"][0]
+        verdicts = [str(v).lower() for v in json.loads(choice["message"]["content"])["active"]]
+        opposite = {"true": "false", "false": "true"}
+        listed = [[{"token": v, "logprob": said}, {"token": opposite[v], "logprob": other}] for v in verdicts]
+        choice["logprobs"] = {"content": [{"token": tops[0]["token"], "top_logprobs": tops} for tops in listed]}
+        return status, headers, json.dumps(whole).encode()
+
+    return behave
+
+
+def after(times: int, trouble: Reply, then: Behaviour) -> Behaviour:
+    """`trouble` so many times, then `then`."""
+    return lambda body, before: trouble if before < times else then(body, before)
+
+
+def for_some(share: float, trouble: Behaviour, other: Behaviour) -> Behaviour:
+    """`trouble` for a share of the requests, always the same ones."""
+
+    def behave(body: dict[str, Any], before: int) -> Reply:
+        return (trouble if drawn("some", body["messages"][-1]["content"]) < share else other)(body, before)
 
     return behave
 

@@ -174,7 +174,8 @@ def test_an_endpoint_that_fails_on_and_on_ends_the_run_and_the_next_goes_on(work
     with endpoint.serve(lambda b, n: echo(b, n) if n < 5 else endpoint.error(500)) as (url, received):
         with client(workspace, url, llm_tries=1, llm_parallel=1) as asking:
             broken = pytest.raises(
-                Mistake, match=r"failed 32 requests in a row\. What was answered is kept: .* to go on\.$"
+                Mistake,
+                match=r"failed 32 requests in a row\. What was answered is kept: .* --retry for what had failed\.$",
             )
             with broken:
                 asking.ask(numbered(200))

@@ -16,7 +16,7 @@ import pytest
 
 from autointerp.limits import Breaker, Bucket, Gate, asked_wait, jitter
 from autointerp.llm import Client, Endpoint, Request
-from autointerp.llm_config import LlmConfig, share
+from autointerp.llm_config import LlmConfig
 from autointerp.prices import Forecast, Price, Purse, most_tokens
 from data.errors import Mistake
 from data.store import Workspace
@@ -296,12 +296,6 @@ def test_a_forecast_without_prices_says_how_to_get_one() -> None:
 def test_settings_that_cannot_be(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(Mistake, match=message):
         LlmConfig(**settings)
-
-
-def test_processes_share_rates_and_budgets() -> None:
-    whole = LlmConfig(llm_requests=10, llm_parallel=64, llm_rpm=60, max_usd=1.0, llm_price_in=1, llm_price_out=1)
-    part = share(whole, 4)
-    assert (part.llm_requests, part.llm_parallel, part.llm_rpm, part.max_usd) == (2, 16, 15, 0.25)
 
 
 def test_a_purse_waits_for_what_is_under_way() -> None:
