@@ -41,7 +41,8 @@ def export_circuit(workspace: Workspace, config: ExportCircuitConfig) -> str:
     target = Path(config.to).expanduser()
     if target.exists():
         raise Mistake(f"{config.to!r} exists already; nothing is overwritten. Name a file that does not exist.")
-    part, portable = parts.load(FORMATS, config.format), portable_of(workspace, config.circuit)
+    part = parts.load(FORMATS, config.format)
+    portable = portable_of(workspace, queries.circuit(workspace, config.circuit)["circuit"])
     document = part.write(portable, _sizes(portable)) if part.SIZES else part.write(portable)
     aside = target.with_name(f".{target.name}.{os.getpid()}")
     try:

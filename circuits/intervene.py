@@ -93,7 +93,8 @@ def _filled(workspace: Workspace, config: InterveneConfig) -> InterveneConfig:
 
 
 def _of_run(workspace: Workspace, config: InterveneConfig) -> dict[str, Any]:
-    record = runs.find(workspace, queries.circuit(workspace, config.circuit)["run"])["config"]
+    circuit = queries.circuit(workspace, config.circuit)
+    record = runs.find(workspace, circuit["run"])["config"]
     names = ("task", "model", "sites", "mediators", "positions", "reference", "metric", "pairs", "seed")
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
     missing = [name for name in names if name not in record]
@@ -102,7 +103,8 @@ def _of_run(workspace: Workspace, config: InterveneConfig) -> dict[str, Any]:
             f"Circuit {config.circuit} was imported: its nodes are known, but not the pairs it was traced with. "
             f"Name the task, and the nodes with --nodes."
         )
-    return {name: record[name] for name in names if getattr(config, name) == defaults[name]}
+    own = {name: record[name] for name in names if getattr(config, name) == defaults[name]}
+    return own | {"circuit": circuit["circuit"]}
 
 
 def _placed(config: InterveneConfig, wanted: Sequence[Target]) -> InterveneConfig:

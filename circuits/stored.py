@@ -74,7 +74,7 @@ def load(workspace: Workspace, circuit: str) -> Stored:
 
     Raises `Mistake` when there is none, and when its per-example effects are not in the workspace.
     """
-    row = queries.circuit(workspace, _whole(workspace, circuit))
+    row = queries.circuit(workspace, circuit)
     names = [r["node"] for r in queries.nodes(workspace, row["circuit"]) if r["rank"]]
     tables = {part: _table(workspace.folder / "effects" / row["circuit"], part, circuit) for part in PARTS}
     examples = tables["examples"].sort_by("example")
@@ -88,11 +88,6 @@ def load(workspace: Workspace, circuit: str) -> Stored:
         prompts,
         metric - none,
     )
-
-
-def _whole(workspace: Workspace, circuit: str) -> str:
-    rows = queries.rows(workspace, "select circuit from circuits where starts_with(circuit, ?)", [circuit])
-    return rows[0]["circuit"] if len(rows) == 1 and circuit else circuit
 
 
 def _table(folder: Path, part: str, circuit: str) -> pa.Table:

@@ -344,10 +344,11 @@ def circuits(workspace: Workspace) -> list[Row]:
 
 
 def circuit(workspace: Workspace, wanted: str) -> Row:
-    """One circuit; raises `Mistake` with the known ones when there is none of that id."""
-    sql = f"select c.*, {_MODEL.format('c')} from circuits c left join runs r using (run) where circuit = ?"
-    found = rows(workspace, sql, [wanted])
-    if not found:
+    """The circuit of that id, or the only one whose id begins so; raises `Mistake` with the known ones otherwise."""
+    sql = f"select c.*, {_MODEL.format('c')} from circuits c left join runs r using (run) where starts_with(circuit, ?)"
+    found = rows(workspace, sql, [wanted]) if wanted else []
+    found = [row for row in found if row["circuit"] == wanted] or found
+    if len(found) != 1:
         known = rows(workspace, "select circuit from circuits")
         raise unknown("circuit", wanted, [row["circuit"] for row in known])
     return found[0]

@@ -265,7 +265,7 @@ def test_a_graph_of_neuronpedia(workspace: Workspace, tmp_path: Path) -> None:
     assert queries.circuit(workspace, circuit)["summary"]["source"]["format"] == "neuronpedia"
     assert effects(workspace, circuit)["token:7@1"] == pytest.approx(-4.0)
     out = tmp_path / "out.json"
-    exchange.export_circuit(workspace, ExportCircuitConfig(circuit, str(out), "neuronpedia"))
+    exchange.export_circuit(workspace, ExportCircuitConfig(circuit[:6], str(out), "neuronpedia"))
     assert json.loads(out.read_text())["metadata"] == document["metadata"]
 
 

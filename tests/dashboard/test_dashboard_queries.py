@@ -23,6 +23,7 @@ def test_counts(made: Made) -> None:
 
 def test_json_columns_are_parsed(made: Made) -> None:
     assert queries.circuit(made.workspace, CIRCUIT)["calibration"]["pearson"] == 0.96
+    assert queries.circuit(made.workspace, CIRCUIT[:5])["circuit"] == CIRCUIT  # as in a command that is typed
     assert queries.dictionaries(made.workspace)[0]["metrics"]["l0"] == 31.8
 
 
