@@ -34,6 +34,8 @@ FIRINGS = 1000
 """Firings of a latent that are looked at: a share of 0.1 is then known within 0.01 (one standard error)."""
 CELLS = 1 << 22
 """Numbers in a block of a product."""
+BESIDE = 1024
+"""Latents whose cosines with all others are made together: enough that making those unit vectors costs nothing beside."""
 
 Likeness = list[list[Any]]
 """[[latent, Jaccard index or cosine], ...], the largest first."""
@@ -135,9 +137,8 @@ def _jaccard(firings: np.ndarray, latent: int, others: np.ndarray, both: np.ndar
 @torch.no_grad()
 def alike(directions: Float[Tensor, "d_sae d_out"], span: range) -> Iterator[Likeness]:
     """For each latent in `span`, those whose decoder rows have the largest cosine with its own."""
-    rows = max(min(CELLS // len(directions), len(span)), 16)
-    for begin in range(span.start, span.stop, rows):
-        own = torch.arange(begin, min(begin + rows, span.stop))
+    for begin in range(span.start, span.stop, BESIDE):
+        own = torch.arange(begin, min(begin + BESIDE, span.stop))
         values, latents = _closest(directions, own)
         for cosines, others in zip(values.tolist(), latents.tolist(), strict=True):
             yield [[n, round(c, 4)] for n, c in zip(others, cosines, strict=True) if c > -2]

@@ -21,7 +21,8 @@ from autointerp import choosing, encoding, neighbours
 from autointerp.choosing import choose
 from autointerp.encoding import entries
 from autointerp.neighbours import Baskets, alike, together
-from autointerp.shards import sort_stably
+from autointerp.shards import Activations, sort_stably
+from autointerp.statistics import QUANTILES, Summary
 from data.errors import Mistake
 from data.models import Subject
 from data.sources import Hub, Passage
@@ -172,6 +173,7 @@ def test_nearest_in_blocks_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatc
     rows = torch.randn(300, 8, generator=torch.Generator().manual_seed(0))
     whole = list(alike(rows, range(300)))
     monkeypatch.setattr(neighbours, "CELLS", 1600)  # columns a hundred at a time
+    monkeypatch.setattr(neighbours, "BESIDE", 16)
     assert list(alike(rows, range(300))) == whole
     assert list(alike(rows, range(20, 40))) == whole[20:40]
     unit = torch.nn.functional.normalize(rows, dim=-1)
@@ -181,3 +183,36 @@ def test_nearest_in_blocks_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatc
 
 def test_a_dictionary_of_few_latents_has_fewer_nearest() -> None:
     assert [len(likeness) for likeness in alike(torch.eye(3), range(3))] == [2, 2, 2]
+
+
+def test_summaries_of_a_range_are_those_of_each_latent() -> None:
+    """Against numpy, one latent at a time; latents that fire never, once, and always equally among them."""
+    draw = np.random.default_rng(0)
+    sizes = [0, 1, 40, 7, 0, 300, 2]
+    latent = np.repeat(np.arange(7), sizes).astype(np.int32)
+    value = draw.gamma(2.0, size=len(latent)).astype(np.float32)
+    value[latent == 3] = 1.5
+    document = np.concatenate([np.sort(draw.integers(0, 20, size)) for size in sizes]).astype(np.int32)
+    nothing = np.zeros(len(latent), np.int32)
+    bounds = np.concatenate([[0], np.cumsum(sizes)])
+    found = Summary.of(Activations(latent, document, nothing, value, nothing), bounds)
+    for place, size in enumerate(sizes):
+        own, record = value[latent == place].astype(np.float64), found.record(place)
+        assert record["firings"] == size
+        assert record["documents"] == len(set(document[latent == place]))
+        assert found.largest[place] == max(own, default=0.0)
+        if size:
+            assert list(record["quantiles"].values()) == np.quantile(own, QUANTILES).round(5).tolist()
+            edges = record["histogram"]["edges"]
+            assert record["histogram"]["counts"] == np.histogram(own, edges)[0].tolist()
+            assert edges[0] <= own.min()
+            assert edges[-1] >= own.max()
+        else:
+            assert record["quantiles"] == {}
+            assert record["histogram"] == {"edges": [], "counts": []}
+
+
+def test_a_summary_of_nothing() -> None:
+    empty = np.zeros(0, np.int32)
+    found = Summary.of(Activations(empty, empty, empty, np.zeros(0, np.float32), empty), np.zeros(4, np.int64))
+    assert [found.record(place)["firings"] for place in range(3)] == [0, 0, 0]
