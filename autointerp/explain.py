@@ -206,6 +206,7 @@ class Explaining:
 
 def _made(explainer: Choice, cases: Sequence[Case], tools: Tools) -> Iterator[Made]:
     """Each explanation as its part gives it, with the rule of its feature."""
+    cases = [replace(case) for case in cases]  # what another explainer drew is no part of this one's record
     known = {case.feature: case for case in cases}
     densities = functools.cache(functools.partial(densities_of, tools.workspace))
     for found in parts.load(EXPLAINERS, explainer.name).explain(cases, tools, explainer.options):

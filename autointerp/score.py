@@ -6,14 +6,16 @@
    difference and bootstrap intervals over documents.
 3. The judge is asked about planted features first, once for a scorer and a model (`calibration.py`); its scores carry what
    it made of them.
-4. Each result becomes a row as soon as it is there, so that a run that was stopped goes on where it was. The run's summary
-   says what was found over all features (`aggregate.py`).
+4. Each result becomes a row as soon as it is there, so that a run that was stopped goes on where it was. Scorers that ask
+   no endpoint can be done by other processes (`spread.py`); this one alone writes to the store.
+5. The run's summary says what was found over all features (`aggregate.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,13 +26,16 @@ from autointerp.assess import assess, failure
 from autointerp.calibration import SCORERS, Card, card_of, marked
 from autointerp.config import ScoreConfig, has_endpoint
 from autointerp.explain import begin
+from autointerp.llm_config import named_endpoint
 from autointerp.records import explanations_of, scored_already
+from autointerp.spread import opened, spread
 from autointerp.tools import Tools
 from autointerp.trials import Trial, trials
 from autointerp.watch import watch
 from data import parts, runs
 from data.errors import Mistake
 from data.parts import Choice
+from data.pool import Lost, Pool
 from data.runs import Run
 from data.store import Workspace, append
 
@@ -52,17 +57,19 @@ def score(workspace: Workspace, config: ScoreConfig, console: Console | None = N
     if not explanations:
         raise Mistake("That explain run has no explanation with a text; there is nothing to score.")
     inputs = {"explanations": [e.explanation for e in explanations], "scorers": [one.label for one in chosen]}
+    if any(parts.load(SCORERS, one.name).NEEDS_ENDPOINT for one in chosen):
+        inputs["endpoint"] = named_endpoint(config)
     if not config.retry and (done := runs.finished(workspace, "score", config, inputs)):
         return _result(workspace, done)
-    with begin(workspace, "score", config, config.seed, inputs) as run:
+    with opened(config) as pool, begin(workspace, "score", config, config.seed, inputs) as run:
         prepared = trials(workspace, explanations, config)
         with Tools.of(run, config) as tools:
             for scorer in chosen:
                 with watch(run, f"scoring by {scorer.label}", len(prepared), console=console) as tools.advance:
-                    _score(run, scorer, prepared, tools, calibrate=config.calibrate)
+                    _score(run, scorer, prepared, tools, pool, config)
         result = _result(workspace, run.run)
         run.summary |= {"scored": result.scored, "failed": result.failed, "differences": result.differences}
-        run.summary |= aggregate(workspace, run.run)
+        run.summary |= aggregate(workspace, run.run) | pool.summary
     return result
 
 
@@ -74,7 +81,7 @@ def scorers_of(config: ScoreConfig) -> list[Choice]:
     return list({one.label: one for one in parts.choices(SCORERS, named)}.values())
 
 
-def _score(run: Run, scorer: Choice, prepared: Sequence[Trial], tools: Tools, *, calibrate: bool) -> None:
+def _score(run: Run, scorer: Choice, prepared: Sequence[Trial], tools: Tools, pool: Pool, config: ScoreConfig) -> None:
     name = scorer.label
     done = scored_already(run.workspace, run.run)
     waiting = [t for t in prepared if (t.explanation.explanation, name) not in done]
@@ -87,11 +94,58 @@ def _score(run: Run, scorer: Choice, prepared: Sequence[Trial], tools: Tools, *,
     if not ready:
         return
     part: Any = parts.load(SCORERS, scorer.name)
-    judge = tools.client.endpoint.model if part.NEEDS_ENDPOINT else part.model(tools) if hasattr(part, "model") else ""
-    card = _card(run, scorer, judge, ready[0], tools) if calibrate and getattr(part, "CALIBRATED", False) else None
-    found = part.judge([t.question for t in ready], tools, scorer.options)
-    for trial, judgement in zip(ready, found, strict=True):
-        _store(run, name, trial, marked(assess(trial, judgement, tools.seed), judge, card))
+    model = tools.client.endpoint.model if part.NEEDS_ENDPOINT else part.model(tools) if hasattr(part, "model") else ""
+    asked = config.calibrate and getattr(part, "CALIBRATED", False)
+    judge = Judge(scorer, model, _card(run, scorer, model, ready[0], tools) if asked else None)
+    for trial, columns in _each(judge, ready, config, tools, pool):
+        _store(run, name, trial, columns)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """A scorer, the model that judges by it (or ""), and what that made of planted features."""
+
+    scorer: Choice
+    model: str
+    card: Card | str | None
+
+
+def _each(
+    judge: Judge, ready: Sequence[Trial], config: ScoreConfig, tools: Tools, pool: Pool
+) -> Iterator[tuple[Trial, dict[str, Any]]]:
+    """The columns of each trial's row, by this process or by the pool's workers, as they are done."""
+    if pool.here or parts.load(SCORERS, judge.scorer.name).NEEDS_ENDPOINT:
+        yield from zip(ready, _judged(judge, ready, tools), strict=True)
+        return
+    for trial, columns in spread(pool, Judging(str(tools.workspace.folder), judge, config), ready):
+        yield trial, failure(trial, f"lost: {columns.reason}") if isinstance(columns, Lost) else columns
+        tools.advance()
+
+
+@dataclass(frozen=True)
+class Judging:
+    """Makes what judges some trials in a worker, with instruments that it keeps."""
+
+    folder: str
+    judge: Judge
+    config: ScoreConfig
+
+    def __call__(self) -> Callable[[Sequence[Trial]], list[dict[str, Any]]]:
+        config = self.config
+        tools = Tools(Workspace(Path(self.folder)), config.seed, config.judge, config, publishes=False)
+
+        def several(some: Sequence[Trial]) -> list[dict[str, Any]]:
+            with tools:
+                return list(_judged(self.judge, some, tools))
+
+        return several
+
+
+def _judged(judge: Judge, some: Sequence[Trial], tools: Tools) -> Iterator[dict[str, Any]]:
+    """The columns of each trial's row, in order."""
+    found = parts.load(SCORERS, judge.scorer.name).judge([t.question for t in some], tools, judge.scorer.options)
+    for trial, judgement in zip(some, found, strict=True):
+        yield marked(assess(trial, judgement, tools.seed), judge.model, judge.card)
 
 
 def _card(run: Run, scorer: Choice, judge: str, trial: Trial, tools: Tools) -> Card | str | None:
