@@ -195,12 +195,18 @@ def measure(run: Run, tools: Tools, config: BenchAutointerpConfig, console: Cons
 
 def examples(truth: Function, domain: str, seed: int, at: int) -> list[tuple[Any, Any]]:
     """What interpreters of function `at` see."""
-    return [(x, truth(x)) for x in inputs(domain, SEEN, np.random.default_rng([seed, at, 0]))]
+    return [(x, truth(x)) for x in _seen(domain, seed, at)]
+
+
+def _seen(domain: str, seed: int, at: int) -> list[Any]:
+    return inputs(domain, SEEN, np.random.default_rng([seed, at, 0]))
 
 
 def heldout(domain: str, seed: int, at: int) -> list[Any]:
-    """The inputs that descriptions of function `at` are scored on."""
-    return inputs(domain, HELDOUT, np.random.default_rng([seed, at, 1]))
+    """The inputs that descriptions of function `at` are scored on, none of which an interpreter has seen."""
+    seen = set(_seen(domain, seed, at))
+    drawn = inputs(domain, HELDOUT + 2 * SEEN, np.random.default_rng([seed, at, 1]))
+    return [value for value in drawn if value not in seen][:HELDOUT]
 
 
 def scored(claim: Function, truth: Function, values: Sequence[Any]) -> tuple[float, float]:
