@@ -45,9 +45,10 @@ def docs(config: type) -> dict[str, str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser, config: type) -> None:
-    """One argument of `parser` for each field of `config`, absent ones left out of the namespace."""
+    """One argument of `parser` for each field of `config`, its own before those it inherits; absent ones are left out of
+    the namespace."""
     help_of = docs(config)
-    for field, kind in _fields(config).items():
+    for field, kind in sorted(_fields(config).items(), key=lambda item: _depth(config, item[0].name)):
         text = (help_of.get(field.name, "") + _default_text(field)).replace("%", "%%")
         if field.metadata.get("positional"):
             times = "?" if _has_default(field) else None
@@ -58,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser, config: type) -> None:
         else:
             name = field.name.upper()
             parser.add_argument(_flag(field), type=kind, help=text, default=argparse.SUPPRESS, metavar=name)
+
+
+def _depth(config: type, name: str) -> int:
+    """How far up the field was last declared; 0 is the class itself."""
+    return next(depth for depth, base in enumerate(config.__mro__) if name in vars(base).get("__annotations__", {}))
 
 
 def from_arguments(config: type, arguments: argparse.Namespace, file: str | None = None) -> Any:

@@ -47,6 +47,21 @@ def test_the_docstring_of_a_field_is_its_help() -> None:
     assert "How many tokens, 100 % of them. (default: 10)" in " ".join(parser.format_help().split())
 
 
+@dataclass(frozen=True)
+class Wider(Example):
+    """An example with more to it."""
+
+    extra: int = 1
+    """What others lack."""
+
+
+def test_a_verb_shows_its_own_options_before_those_that_others_have_too() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser, Wider)
+    shown = parser.format_help()
+    assert shown.index("What others lack.") < shown.index("How fast.")
+
+
 def test_a_file_and_the_command_line(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text('tokens = 5\ntext = "b.txt"\nrate = 2\n')
