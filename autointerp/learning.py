@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -84,6 +83,11 @@ class Half:
     def tokens(self) -> int:
         """How many tokens it has."""
         return int(self.inside.sum())
+
+    def places(self, rule: Rule) -> Int[np.ndarray, " places"]:
+        """Where `rule` fires in it."""
+        places = places_of(rule, self.index)
+        return places[self.inside[places]]
 
     def members(self, unit: str, fold: bool) -> Int[np.ndarray, " units"]:
         """The units that are in this half."""
@@ -154,14 +158,13 @@ class Seen:
 
 @dataclass(frozen=True)
 class Learnt:
-    """A rule with what it does on the half it was learnt from: tokens on which it fires, and rightly so."""
+    """A rule with what it does on the half it was learnt from: it fires on `said` tokens, on `hits` of them rightly."""
 
     rule: Rule
     hits: int
     said: int
     fired: int
     tokens: int
-    places: Int[np.ndarray, " places"] = field(repr=False)
 
     @property
     def f1(self) -> float:
@@ -206,18 +209,20 @@ def learn(seen: Seen, *, by: str = "f1", beam: int = 4) -> list[Learnt]:
     order = sorted((one for one in found if one.hits), key=lambda one: -getattr(one, by))
     kinds = {one.rule.kind: one for one in reversed(order)}
     finest = sorted(kinds.values(), key=lambda one: -getattr(one, by))[:beam]
-    joined = _pairs(finest, by, seen)
+    joined = pairs(finest, by, seen)
     return sorted([*order, *joined], key=lambda one: -getattr(one, by))
 
 
 def tried(rule: Rule, seen: Seen) -> Learnt:
     """`rule` run over the half."""
-    places = places_of(rule, seen.half.index)
-    return _learnt(rule, places[seen.half.inside[places]], seen)
+    places = _places(rule, seen)
+    return Learnt(rule, int(seen.mask[places].sum()), len(places), len(seen.fired), seen.half.tokens)
 
 
-def _learnt(rule: Rule, places: np.ndarray, seen: Seen) -> Learnt:
-    return Learnt(rule, int(seen.mask[places].sum()), len(places), len(seen.fired), seen.half.tokens, places)
+def _places(rule: Rule, seen: Seen) -> Int[np.ndarray, " places"]:
+    """Where it fires in the half; kinds whose proposals are the same for all features are run once."""
+    fixed = getattr(rule.part, "FIXED", False)
+    return seen.half.keep("rule", seen.half.places, rule) if fixed else seen.half.places(rule)
 
 
 def _proposals(seen: Seen) -> Iterator[tuple[str, Any]]:
@@ -227,25 +232,35 @@ def _proposals(seen: Seen) -> Iterator[tuple[str, Any]]:
             yield from ((kind, options) for options in part.learn(seen))
 
 
-def _pairs(best: list[Learnt], by: str, seen: Seen) -> Iterator[Learnt]:
-    """Pairs of rules as one, where that does better than both."""
-    from autointerp.rules import conjunction, near_miss, union
-
-    for one, other in itertools.permutations(best, 2):
-        pair = (one.rule, other.rule)
-        made = [Rule("near_miss", near_miss.Options(*pair))]
-        if one.rule.text < other.rule.text:
-            made += [Rule("union", union.Options(pair)), Rule("conjunction", conjunction.Options(pair))]
-        for rule in made:
-            found = _joined(rule, one, other, seen)
-            if getattr(found, by) > BETTER * max(getattr(one, by), getattr(other, by)):
+def pairs(best: list[Learnt], by: str, seen: Seen, better: float = BETTER) -> Iterator[Learnt]:
+    """Pairs of rules as one, where that does better than both by the factor `better`."""
+    places = {one.rule: _places(one.rule, seen) for one in best}
+    for one, other in itertools.combinations(best, 2):
+        both = _common(places[one.rule], places[other.rule])
+        for found in _joined(one, other, len(both), int(seen.mask[both].sum())):
+            if getattr(found, by) > better * max(getattr(one, by), getattr(other, by)):
                 yield found
 
 
-def _joined(rule: Rule, one: Learnt, other: Learnt, seen: Seen) -> Learnt:
-    """What the joined rule does, from where its parts fire."""
-    how = {"union": np.union1d, "conjunction": np.intersect1d, "near_miss": np.setdiff1d}[rule.kind]
-    return _learnt(rule, how(one.places, other.places), seen)
+def _joined(one: Learnt, other: Learnt, said: int, hits: int) -> Iterator[Learnt]:
+    """Either, both, and each without the other, of two rules that agree at `said` tokens, rightly at `hits`."""
+    from autointerp.rules import conjunction, near_miss, union
+
+    pair = (one.rule, other.rule)
+    either = Rule("union", union.Options(pair))
+    yield replace(one, rule=either, hits=one.hits + other.hits - hits, said=one.said + other.said - said)
+    yield replace(one, rule=Rule("conjunction", conjunction.Options(pair)), hits=hits, said=said)
+    for first, second in (pair, pair[::-1]):
+        alone = one if first == one.rule else other
+        rule = Rule("near_miss", near_miss.Options(first, second))
+        yield replace(alone, rule=rule, hits=alone.hits - hits, said=alone.said - said)
+
+
+def _common(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """What two sorted arrays share."""
+    small, large = sorted((one, other), key=len)
+    at = np.minimum(np.searchsorted(large, small), max(len(large) - 1, 0))
+    return small[large[at] == small] if len(large) else small[:0]
 
 
 def greedy(
@@ -269,9 +284,10 @@ def greedy(
     return chosen
 
 
-def common(names: list[str], most: int) -> list[str]:
-    """The names that occur at least `LEAST` times, the most frequent first."""
-    return [name for name, count in Counter(names).most_common(most) if count >= LEAST]
+def largest(values: Float[np.ndarray, " values"], most: int) -> list[int]:
+    """Where the `most` largest values are, the largest first."""
+    some = np.argpartition(-values, min(most, len(values)) - 1)[:most] if len(values) else np.zeros(0, dtype=int)
+    return some[np.lexsort((some, -values[some]))].tolist()
 
 
 def _affixes(vocabulary: list[str]) -> Affixes:

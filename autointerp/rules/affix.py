@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Int
 
 from autointerp.index import UNITS, Index
-from autointerp.learning import Seen, greedy
+from autointerp.learning import Seen, greedy, largest
 from autointerp.rule import at_last, units
 
 PHRASES = {"prefix": 'beginning with "{}"', "suffix": 'ending in "{}"', "infix": 'with "{}" inside'}
@@ -66,7 +66,7 @@ def learn(seen: Seen) -> Iterator[Options]:
         hits = np.bincount(affixes.affix, by_unit[affixes.unit], minlength=len(affixes.names))
         total = seen.half.affix_total(unit)
         f1 = 2 * hits / (len(seen.fired) + total)
-        for number in np.argsort(-f1, kind="stable")[:TRIED].tolist():
+        for number in largest(f1, TRIED):
             if greedy(hits[[number]], total[[number]], len(seen.fired), 1):
                 yield Options(affixes.names[number][1], affixes.names[number][0], unit)
 

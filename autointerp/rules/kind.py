@@ -23,6 +23,9 @@ NAMED = {
 }
 """Kinds: a phrase and a test on a token or word as it is spelled."""
 
+FIXED = True
+"""What is proposed does not depend on the feature."""
+
 
 @dataclass(frozen=True)
 class Options:

@@ -16,6 +16,9 @@ from autointerp.learning import Seen
 
 TRIED = (1, 2, 3, 5, 10)
 
+FIXED = True
+"""What is proposed does not depend on the feature."""
+
 
 @dataclass(frozen=True)
 class Options:

@@ -50,8 +50,8 @@ def places(options: Options, index: Index) -> Int[np.ndarray, " places"]:
     following = (at[:, None] + np.arange(1, options.within + 1)).ravel()
     inside = following < len(found.ids)
     following, origin = following[inside], origin[inside]
-    after = np.unique(following[found.document[following] == origin])
-    return found.last[after]
+    after = following[found.document[following] == origin]
+    return found.last[after if options.within == 1 else np.unique(after)]
 
 
 def learn(seen: Seen) -> Iterator[Options]:

@@ -16,7 +16,7 @@ from autointerp.candidates import join
 from autointerp.exact import best_rule, control_of, exactness, measured
 from autointerp.examples import Reader
 from autointerp.index import Index, places_of
-from autointerp.learning import GAIN, Half, Seen, greedy, learn, seen_of
+from autointerp.learning import GAIN, Half, Seen, greedy, largest, learn, pairs, seen_of, tried
 from autointerp.rule import Rule
 from autointerp.rules import affix, kind, ngram, position, previous, token
 from autointerp.rules import set as sets
@@ -281,3 +281,24 @@ def test_the_control_fires_about_as_often() -> None:
 
 def test_a_dead_feature_has_no_rule(reader: Reader) -> None:
     assert best_rule(reader, 3) is None
+
+
+def test_pairs_are_counted_as_they_would_fire() -> None:
+    texts = documents(5, 60)
+    half = Half(index_over(texts), np.arange(60) % 3 > 0)
+    fired = np.flatnonzero(half.inside & (np.arange(len(half.index)) % 3 == 0))
+    seen = Seen(half, fired)
+    singles = [tried(Rule("kind", kind.Options(name)), seen) for name in ("capitals", "inner", "spaces", "punctuation")]
+    kinds = set()
+    for joined in pairs(singles, "hits", seen, better=-1):
+        again = tried(joined.rule, seen)
+        assert (joined.hits, joined.said, joined.fired) == (again.hits, again.said, again.fired), joined.rule
+        kinds.add(joined.rule.kind)
+    assert kinds == {"union", "conjunction", "near_miss"}
+
+
+def test_the_largest_come_in_order() -> None:
+    values = np.array([0.1, 0.5, 0.5, 0.9, 0.0])
+    assert largest(values, 3) == [3, 1, 2]
+    assert largest(values, 9) == [3, 1, 2, 0, 4]
+    assert largest(values[:0], 3) == []
