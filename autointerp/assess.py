@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from autointerp import measures
-from autointerp.auroc import weighted_auroc
+from autointerp.auroc import parted, weighted_auroc
 from autointerp.bootstrap import Comparison, compared, weights
 from autointerp.examples import Drawn
 from autointerp.judgements import Item, Judgement, Outcome
@@ -64,7 +64,7 @@ class Sample:
     @property
     def compared(self) -> Comparison:
         """The AUROC of each text."""
-        return compared(self.draws)
+        return parted(compared(self.draws), self.truth, self.documents)
 
 
 def assess(trial: Trial, answer: Judgement | Outcome, seed: int) -> dict[str, Any]:

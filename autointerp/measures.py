@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from autointerp.bootstrap import LEVEL, estimate
 from data.words import Estimate
@@ -126,8 +126,8 @@ def share(
 def bounds(shares: Float[np.ndarray, "*shape"], count: int) -> tuple[np.ndarray, np.ndarray]:
     """Clopper and Pearson's bounds of shares that were counted among `count` items."""
     tail, yes = (1 - LEVEL) / 2, np.rint(shares * count)
-    lower = np.where(yes > 0, beta.ppf(tail, np.maximum(yes, 1), count - yes + 1), 0.0)
-    upper = np.where(yes < count, beta.ppf(1 - tail, yes + 1, np.maximum(count - yes, 1)), 1.0)
+    lower = np.where(yes > 0, betaincinv(np.maximum(yes, 1), count - yes + 1, tail), 0.0)
+    upper = np.where(yes < count, betaincinv(yes + 1, np.maximum(count - yes, 1), 1 - tail), 1.0)
     return lower, upper
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autointerp.auroc import auroc, compare
+from autointerp.auroc import auroc, compare, newcombe
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=2, max_size=30))
@@ -53,3 +53,27 @@ def test_difference_is_paired() -> None:
     assert found.control == found.value
     assert found.difference is not None
     assert (found.difference.value, found.difference.lower, found.difference.upper) == (0, 0, 0)
+
+
+def test_windows_that_are_parted_wholly_still_leave_doubt() -> None:
+    truth, documents = np.tile([True, False], 16), np.arange(32)
+    found = compare(truth.astype(float), np.zeros(32), truth, documents, seed=0)
+    assert (found.value.value, found.value.upper) == (1, 1)
+    assert found.value.lower == newcombe(16, 16)
+    assert found.difference is not None
+    assert found.difference.lower == pytest.approx(0.5 - (1 - newcombe(16, 16)))  # the control is 1/2 without a spread
+    against = compare(-truth.astype(float), None, truth, documents, seed=0).value
+    assert (against.value, against.lower, against.upper) == (0, 0, pytest.approx(1 - newcombe(16, 16)))
+    alone = compare(truth.astype(float), None, truth, documents // 8, seed=0).value
+    assert alone.lower < newcombe(16, 16)  # four documents say less than thirty-two
+
+
+@pytest.mark.parametrize("count", [4, 8, 16])
+def test_the_bound_is_where_being_parted_wholly_would_be_rare(count: int) -> None:
+    draw, bound = np.random.default_rng(count), newcombe(count, count)
+    from scipy.stats import norm
+
+    apart = float(norm.ppf(bound)) * 2**0.5  # normal scores so far apart have this AUROC
+    active, silent = draw.normal(apart, 1, (4000, count)), draw.normal(0, 1, (4000, count))
+    rare = (active.min(1) > silent.max(1)).mean()
+    assert rare < 0.04  # one side of 95 % asks for 0.025; a score interval is approximate, and here on the safe side
