@@ -12,22 +12,34 @@ import pytest
 from autointerp.aggregate import aggregate, mean
 from autointerp.assess import assess
 from autointerp.auroc import auroc
-from autointerp.calibration import BLIND, Card, corrected, find, keep, marked
-from autointerp.config import ExplainConfig, ScoreConfig
+from autointerp.calibration import BLIND, Card, card_of, corrected, drawn_up, find, keep, marked
+from autointerp.calibration import planted as planted_questions
+from autointerp.config import ScoreConfig
 from autointerp.examples import Reader, Window, judged
-from autointerp.explain import explain
 from autointerp.judgements import Judgement, Outcome
 from autointerp.memo import Memo, Vectors
 from autointerp.records import Explanation
 from autointerp.score import score
 from autointerp.scorers import embedding
+from autointerp.tools import Tools
 from autointerp.trials import Trial, alike, natural_rate, nearest_swap, strangers, swap
 from data import runs
 from data.errors import Mistake
+from data.parts import Choice, NoOptions
 from data.store import Workspace, append
 from data.words import Estimate, Feature
 
-GOOD = ",".join(f"{planted.DICTIONARY}/{n}" for n in (0, 1, 6))
+
+def plant_explanations(workspace: Workspace) -> None:
+    """The planted explanations, as an explain run leaves them."""
+    with runs.start(workspace, "explain", {}) as run, workspace.write() as db:
+        rows = [
+            {"explanation": f"e{n}", "dictionary": planted.DICTIONARY, "latent": n, "explainer": "x", "text": text,
+             "error": None, "run": run.run}
+            for n, text in planted.EXPLANATIONS.items()
+        ]  # fmt: skip
+        append(db, "explanations", rows)
+        run.summary |= {"explanations": [row["explanation"] for row in rows]}
 
 
 def told(name: str, latent: int = 0) -> Explanation:
@@ -141,7 +153,7 @@ def test_strangers_are_of_other_features_whoever_else_is_still_to_be_scored() ->
 
 @pytest.mark.usefixtures("stand_ins")
 def test_a_run_scores_with_cards_rates_and_a_summary(planted_workspace: Workspace) -> None:
-    explain(planted_workspace, ExplainConfig(features=GOOD, explainer="token_lift"))
+    plant_explanations(planted_workspace)
     found = score(planted_workspace, ScoreConfig(scorers="embedding,surprisal"))
     with planted_workspace.read() as db:
         rows = db.execute(
@@ -173,15 +185,32 @@ def test_a_run_scores_with_cards_rates_and_a_summary(planted_workspace: Workspac
 def test_a_card_is_made_once_for_a_scorer_and_a_model(
     planted_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    explain(planted_workspace, ExplainConfig(features=GOOD, explainer="token_lift"))
     asked: list[int] = []
     judge = embedding.judge
     monkeypatch.setattr(embedding, "judge", lambda q, *rest: asked.append(len(q)) or judge(q, *rest))
-    for windows in (20, 24):
-        score(planted_workspace, ScoreConfig(scorers="embedding", windows=windows))
-    assert asked == [6, 3, 3]  # six planted features, then three features twice
-    score(planted_workspace, ScoreConfig(scorers="embedding", windows=22, calibrate=False))
-    assert asked == [6, 3, 3, 3]
+    reader, tools = Reader(planted_workspace, planted.DICTIONARY), Tools(planted_workspace)
+    scorer = Choice("embedding", NoOptions())
+    first = card_of(reader, scorer, "a", tools, "r")
+    assert isinstance(first, Card)
+    assert first.value.lower > 0.5  # a bag of words knows words
+    assert not first.blind
+    assert card_of(reader, scorer, "a", tools, "r") == first
+    assert asked == [6]
+    assert card_of(reader, scorer, "b", tools, "r") == first
+    assert asked == [6, 6]
+
+
+def test_a_judge_that_always_says_yes_is_blind(planted_workspace: Workspace) -> None:
+    questions = planted_questions(Reader(planted_workspace, planted.DICTIONARY), 0)
+    assert all(sum(w.active for w in q.windows) == len(q.windows) / 2 for q in questions)
+    assert all(len(set(q.texts)) == 2 for q in questions)
+    yes = [Judgement(np.ones((2, len(q.windows))), threshold=0.5, agreement=1.0) for q in questions]
+    found = drawn_up(questions, yes, 0)
+    assert isinstance(found, Card)
+    assert (found.difference.value, found.recall, found.fallout, found.yes, found.agreement) == (0, 1, 1, 1, 1)
+    assert found.blind
+    silent = [Judgement(np.full((2, len(q.windows)), np.nan), failures=["refused: no"]) for q in questions]
+    assert drawn_up(questions, silent, 0) == f"0 of {len(questions)} planted features were judged: refused: no"
 
 
 def card(recall: float, fallout: float, lower: float = 0.1) -> Card:
