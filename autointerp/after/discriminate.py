@@ -13,7 +13,7 @@ Intervals are over documents for a feature, over features for the mean of all.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,7 +84,8 @@ def _findings(
         questions = [Question((t.label.text, *t.controls), t.windows, t.label.feature) for t in ready]
         for test, answer in zip(ready, judgements(scorer, questions, tools), strict=True):
             found.append(_finding(test, answer, config.seed))
-    return [*(_overall(found, kind, config.seed) for kind in KINDS.values()), *found]
+    overall = [one for kind in KINDS.values() for one in _overall(found, kind, config.seed)]
+    return [*overall, *found]
 
 
 def _tests(workspace: Workspace, labels: Sequence[Explanation], config: DiscriminateConfig) -> list[Test]:
@@ -147,14 +148,18 @@ def _finding(test: Test, answer: Judgement, seed: int) -> Finding:
     return Finding.of(about, measure, draws, len(windows), against=AGAINST if len(scores) > 1 else "", details=details)
 
 
-def _overall(found: Sequence[Finding], measure: str, seed: int) -> Finding:
-    """The mean over features, of those that could be tested."""
+def _overall(found: Sequence[Finding], measure: str, seed: int) -> Iterator[Finding]:
+    """The mean over features beside chance, and, of those whose neighbours have labels, beside these."""
     mine = [one for one in found if one.measure == measure]
-    tested = [one for one in mine if one.value and one.control]
+    tested = [(one.value.value, one.control.value if one.control else np.nan) for one in mine if one.value]
     about = " ".join(sorted({one.about.rpartition("/")[0] for one in mine}))
-    if not tested:
-        return Finding.none(about, f"mean {measure}", "no feature and no neighbour of it could be tested")
-    rows = np.array([[one.value.value, one.control.value] for one in tested if one.value and one.control]).T
-    draws = means(rows, weights(np.arange(len(tested)), seed))
-    details = {"features": len(mine), "untested": len(mine) - len(tested)}
-    return Finding.of(about, f"mean {measure}", draws, len(tested), against=AGAINST, details=details)
+    names = {f"mean {measure}": "chance", f"mean {measure}, of the same features": AGAINST}
+    for name, against in names.items():
+        rows = np.array(tested, dtype=float).reshape(-1, 2).T
+        rows = np.stack([rows[0], 0.5 + 0 * rows[0]]) if against == "chance" else rows[:, ~np.isnan(rows[1])]
+        details = {"features": len(mine), "left_out": len(mine) - rows.shape[1]}
+        if not rows.shape[1]:
+            yield Finding.none(about, name, "no feature could be tested, or none has a neighbour with a label")
+            continue
+        draws = means(rows, weights(np.arange(rows.shape[1]), seed))
+        yield Finding.of(about, name, draws, rows.shape[1], against=against, details=details)

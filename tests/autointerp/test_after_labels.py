@@ -118,10 +118,12 @@ def test_a_label_of_its_own_discriminates_and_one_of_the_family_does_not(planted
     run = discriminate(planted_workspace, DiscriminateConfig())
     found = findings(planted_workspace)
     mean = found["mean AUROC against nearest decoders", D]
-    assert mean["value"] > 0.9
-    assert mean["control"] < 0.3
-    assert mean["difference_lower"] > 0.5
-    assert (mean["trials"], mean["details"]) == (3, {"features": 4, "untested": 1})
+    assert mean["lower"] > 0.9 > mean["control"] == 0.5
+    assert (mean["trials"], mean["details"]) == (3, {"features": 4, "left_out": 1})
+    beside = found["mean AUROC against nearest decoders, of the same features", D]
+    assert beside["control"] < 0.3
+    assert beside["difference_lower"] > 0.5
+    assert beside["against"] == "neighbours' labels"
     assert found["AUROC against nearest decoders", f"{D}/2"]["error"].startswith(
         "the harvest has stored no such neighbours"
     )
@@ -132,7 +134,7 @@ def test_a_label_of_its_own_discriminates_and_one_of_the_family_does_not(planted
 
     explained(planted_workspace, dict.fromkeys((0, 1, 6), "passages about things"))
     discriminate(planted_workspace, DiscriminateConfig())
-    vague = findings(planted_workspace)["mean AUROC against nearest decoders", D]
+    vague = findings(planted_workspace)["mean AUROC against nearest decoders, of the same features", D]
     assert vague["value"] == pytest.approx(0.5)
     assert vague["difference"] == pytest.approx(0)
 
