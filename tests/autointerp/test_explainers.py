@@ -8,11 +8,16 @@ from typing import Any
 import planted
 import pytest
 
+from autointerp.cases import Case
 from autointerp.config import ExplainConfig
-from autointerp.explain import cases_of, explain, explainers_of, features_of, identity
-from data import runs
+from autointerp.examples import Reader
+from autointerp.explain import explain, explainers_of, features_of, identity
+from autointerp.explainers.local import Options as LocalOptions
+from autointerp.tools import Tools
+from data import parts, runs
 from data.errors import Mistake
 from data.store import Workspace
+from data.words import Feature
 
 GOOD = ",".join(f"{planted.DICTIONARY}/{n}" for n in (0, 1, 6))
 pytestmark = pytest.mark.usefixtures("stand_ins")
@@ -68,7 +73,8 @@ def test_the_id_covers_the_whole_recipe(planted_workspace: Workspace) -> None:
         {"features": "d1c7/1"},
     ]
     configs = [ExplainConfig(**({"features": "d1c7/0", "explainer": "rule"} | one)) for one in settings]
-    cases = [cases_of(planted_workspace, config)[0] for config in configs]
+    reader = Reader(planted_workspace, planted.DICTIONARY)
+    cases = [Case(Feature.parse(c.features), reader, {}, c.windows, c.seed, c.drawing) for c in configs]
     names = [identity(case, explainers_of(config)[0], config) for case, config in zip(cases, configs, strict=True)]
     assert len(set(names)) == len(settings)
     same = ExplainConfig(features="d1c7/0", explainer="rule", llm_model="large", judge="small", limit=3)
@@ -95,3 +101,38 @@ def test_a_sample_is_of_features_that_fire_and_is_drawn_by_the_seed(planted_work
 def test_settings_that_are_not_there(planted_workspace: Workspace, explainer: str, message: str) -> None:
     with pytest.raises(Mistake, match=message):
         explain(planted_workspace, ExplainConfig(features=GOOD, explainer=explainer))
+
+
+def local(reader: Reader, **options: Any) -> list[Any]:
+    cases = [Case(Feature(planted.DICTIONARY, n), reader, {}, 16, 0) for n in (0, 1, 2)]
+    with Tools(reader.workspace) as tools:
+        return list(parts.load("autointerp.explainers", "local").explain(cases, tools, LocalOptions(**options)))
+
+
+def test_the_local_explainer_has_rules_among_its_candidates(planted_workspace: Workspace) -> None:
+    reader = Reader(planted_workspace, planted.DICTIONARY)
+    found = local(reader)
+    for one in found:
+        rules = [c for c in one.details["candidates"] if c["source"] == "rule"]
+        assert rules
+        assert max(c["rule"] for c in rules) == 1  # the planted rule, run in each window
+        assert ("rule" in one.details) == (one.text in {c["text"] for c in rules})
+    assert all(c["source"] != "rule" for one in local(reader, rules=False) for c in one.details["candidates"])
+
+
+def test_the_local_explainer_can_compare_on_documents_kept_back(
+    planted_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: set[str] = set()
+    window = Reader.window
+
+    def watched(self: Reader, document: int, *rest: Any) -> Any:
+        read.add(self.half[document])
+        return window(self, document, *rest)
+
+    monkeypatch.setattr(Reader, "window", watched)
+    reader = Reader(planted_workspace, planted.DICTIONARY)
+    assert all(one.text for one in local(reader, held=0.4))
+    assert read == {"explain", "select"}
+    with pytest.raises(Mistake, match=r"^held is 1; a part of the documents is from 0 to below 1\.$"):
+        LocalOptions(held=1.0)
