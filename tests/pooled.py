@@ -83,7 +83,7 @@ class StandIns:
 
     def _one(self, work: Callable[[Any], Any], item: Any) -> Any:
         folder = Path(self.folder)
-        if any(getattr(one, "feature", None) and one.feature.latent == self.deadly for one in item):
+        if self.deadly >= 0 and any(one.feature.latent == self.deadly for one in item):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.dies and len(list(folder.glob("done-*"))) >= 2 and not (folder / "died").exists():
             (folder / "died").touch()
@@ -106,6 +106,29 @@ class Through(Pool):
     def as_done(self, make: Any, items: Iterable[Any]) -> Generator[tuple[int, Any], None, None]:
         """As the pool's."""
         yield from self.pool.as_done(self.stand_ins(make), items)
+
+    def map(self, make: Any, items: Iterable[Any]) -> Iterator[Any]:
+        """As the pool's."""
+        yield from self.pool.map(self.stand_ins(make), items)
+
+
+@dataclass(frozen=True)
+class Dictionaries:
+    """Makes what `make` makes, in a worker that finds the dictionaries of `harvesting`."""
+
+    make: Callable[[], Callable[[Any], Any]]
+    model: str
+
+    def __call__(self) -> Callable[[Any], Any]:
+        import harvesting
+
+        from autointerp import reading
+        from data.models import Subject
+
+        subject = Subject.open(self.model)
+        found = harvesting.dictionaries(subject.digest, subject.d_model)
+        setattr(reading, "load_dictionary", lambda _, name: found[name])  # noqa: B010  as monkeypatch does
+        return self.make()
 
 
 def main(workspace: str, features: str, folder: str) -> None:

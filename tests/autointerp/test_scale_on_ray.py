@@ -1,4 +1,4 @@
-"""Explaining and scoring by two workers: the same rows as by one process, whatever dies, and nothing asked twice."""
+"""Harvesting, explaining and scoring by two workers: the same as by one process, whatever dies; nothing asked twice."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Any
 
 import endpoint
+import harvesting
 import planted
 import pooled
 import pytest
 
 from autointerp import explain as explaining
+from autointerp import harvest as room
 from autointerp import score as scoring
 from autointerp import spread
 from autointerp.config import ExplainConfig, ScoreConfig
 from autointerp.tools import Tools
 from data import runs
+from data.models import Subject
 from data.pool import Pool
 from data.store import Workspace
 
@@ -48,8 +51,8 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def on(monkeypatch: pytest.MonkeyPatch, pool: Pool) -> None:
     """Explaining and scoring are done by `pool`."""
-    for room in (explaining, scoring):
-        monkeypatch.setattr(room, "opened", lambda _: contextlib.nullcontext(pool))
+    for module in (explaining, scoring):
+        monkeypatch.setattr(module, "opened", lambda _: contextlib.nullcontext(pool))
 
 
 def rows(workspace: Workspace, *tables: str) -> list[dict[str, Any]]:
@@ -112,6 +115,38 @@ def test_an_item_that_kills_every_worker_is_a_row(
     assert [latent for latent, _, _ in rows] == sorted(planted.RULES)
     assert [latent for latent, state, _ in rows if state == "lost"] == [1]
     assert next(error for latent, _, error in rows if latent == 1).startswith("lost: 3 workers died of it")
+
+
+class Harvesting(pooled.Through):
+    """Its workers know the dictionaries of the tests of harvesting, too."""
+
+    def map(self, make: Any, items: Any) -> Iterator[Any]:
+        yield from super().map(pooled.Dictionaries(make, str(self.model)), items)
+
+    model: Path
+
+
+def test_a_harvest_by_two_workers_is_that_of_one_process(
+    two: Pool, tiny_model: Path, subject: Subject, empty_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harvesting.put(harvesting.dictionaries(subject.digest, subject.d_model), monkeypatch.setattr)
+    config = harvesting.config(tiny_model, harvesting.write_text(tmp_path / "text.jsonl"))
+    alone, shared = (Workspace(shutil.copytree(empty_folder, tmp_path / name)) for name in ("alone", "shared"))
+    expected = room.harvest(alone, config)
+    pool = Harvesting(two, tmp_path, dies=True)
+    pool.model = tiny_model
+    before = two.deaths
+    found = room.harvest(shared, config, pool=pool)
+    assert two.deaths == before + 1
+    assert len({f.name.rsplit("-")[-1] for f in tmp_path.glob("done-*")}) >= 2
+    assert (found.harvest, found.tokens) == (expected.harvest, expected.tokens)
+    for name in found.dictionaries:
+        assert harvesting.read(shared, found.harvest, name).equals(harvesting.read(alone, found.harvest, name))
+    assert harvesting.tokens(shared, found.harvest) == harvesting.tokens(alone, found.harvest)
+    with alone.read() as one, shared.read() as other:
+        query = "select * from features order by dictionary, latent"
+        assert one.execute(query).fetchall() == other.execute(query).fetchall()
+    assert not list(shared.folder.rglob("*.tmp"))
 
 
 def test_a_killed_driver_leaves_what_was_done_and_the_next_run_adds_the_rest(
