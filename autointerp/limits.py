@@ -25,7 +25,7 @@ BURST = 6.0
 """Seconds' worth of a rate that may go out at once: a minute never sees more than a tenth above the rate."""
 LONGEST = 60.0
 """Seconds waited at the most, whatever Retry-After says."""
-START = 16
+START = 32
 """Requests under way at the beginning."""
 PAYS = 1.1
 """How much faster answers must come for a doubled bound to stay."""
