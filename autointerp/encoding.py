@@ -55,7 +55,8 @@ class Entries:
 def entries(dictionary: Dictionary, values: Float[Tensor, "tokens d_in"]) -> Entries:
     """The non-zero entries of `dictionary.encode(values)` at tokens that are not massive."""
     values = values.float()
-    ordinary = (values.norm(dim=-1) <= dictionary.massive_norm).nonzero()[:, 0]
+    first = values[:, : values.shape[1] // len(dictionary.reads)]  # the limit is noted for the first site that is read
+    ordinary = (first.norm(dim=-1) <= dictionary.massive_norm).nonzero()[:, 0]
     kept = values if len(ordinary) == len(values) else values[ordinary]
     pieces = list(_pieces(dictionary, kept))
     if not pieces:

@@ -133,7 +133,7 @@ def _dictionaries(workspace: Workspace, config: HarvestConfig, subject: Subject)
             f"Train some first: `lacewing train --model {config.model}`."
         )
     opened = [_checked(load_dictionary(workspace, name), config.model, subject) for name in dict.fromkeys(found)]
-    return sorted(opened, key=lambda d: (subject.check(d.site).depth, d.digest))
+    return sorted(opened, key=lambda d: ([subject.check(site).depth for site in d.reads], d.digest))
 
 
 def _checked(dictionary: Dictionary, model: str, subject: Subject) -> Dictionary:

@@ -19,6 +19,7 @@ from autointerp.config import HarvestConfig
 from data.models import Subject
 from data.store import Workspace
 from data.texts import documents
+from data.words import Site
 from training.dictionary import Dictionary
 
 
@@ -180,3 +181,20 @@ def test_tokens_are_whole_documents_in_two_disjoint_halves(done: Done, text: str
     assert halves["score"]
     assert not halves["explain"] & halves["score"]
     assert sum(len(r["ids"]) for r in rows) == done.result.tokens
+
+
+def test_a_crosscoder_reads_its_sites_side_by_side(
+    workspace: Workspace, subject: Subject, made: dict[str, Dictionary], config: HarvestConfig, text: str
+) -> None:
+    width = 2 * subject.d_model
+    made["d1"] = replace(
+        made["d1"], d_model=width, reads=(Site(0), Site(1)), writes=(Site(0), Site(1)), sae=harvesting.Random(5, width)
+    )
+    table = read(workspace, room.harvest(workspace, replace(config, dictionaries="d1,d0")).harvest, "d1")
+    ids = next([*subject.prefix, *subject.tokenize(d.text)[: config.context - 1]] for d in documents(text, "heldout"))
+    values = subject.read(torch.tensor([ids]), [Site(0), Site(1)])
+    dense = made["d1"].encode(torch.cat([values[Site(0)], values[Site(1)]], dim=-1)[0, len(subject.prefix) :])
+    first = min(key[1] for key in keys_of(table))
+    assert {(n, at) for n, d, at in keys_of(table) if d == first and at < len(dense)} == {
+        (n, at) for at, n in dense.nonzero().tolist()
+    }
