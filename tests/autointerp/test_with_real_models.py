@@ -121,7 +121,7 @@ def test_a_local_llama_server_explains_and_detects(
     assert all(text and not error for _, text, error, _ in found)  # how good they are is for the scores to say
     assert all(json.loads(row[3])["usage"]["out"] > 0 for row in found)
     explain(planted_workspace, ExplainConfig(features=features, explainer="token_lift"))
-    score(planted_workspace, ScoreConfig(scorers="detection", windows=10))
+    score(planted_workspace, ScoreConfig(scorers="detection", windows=10, calibrate=False))
     with planted_workspace.read() as db:
         scores = db.execute("select value, error, trials from scores").fetchall()
     assert len(scores) == 2
