@@ -114,7 +114,7 @@ def test_what_is_lacking_is_counted(reader: Reader) -> None:
 
 
 @given(seed=st.integers(0, 999), rows=st.integers(1, 12), columns=st.integers(1, 5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_every_query_has_its_turn(seed: int, rows: int, columns: int) -> None:
     cosine = np.random.default_rng(seed).random((rows, columns))
     expected: list[int] = []
@@ -159,13 +159,17 @@ def test_a_pool_that_cannot_be_read_is_made_again(reader: Reader, bag: Bag) -> N
 
 
 @pytest.mark.parametrize("centred", [False, True])
-def test_a_neighbour_fires_most_where_this_latent_is_silent(reader: Reader, centred: bool) -> None:
+def test_a_neighbour_fires_most_where_this_latent_is_silent(template: Path, centred: bool) -> None:
+    reader = tiny_harvest.drawn(4, documents=200).reader(template)
     here = found(reader, 0, centred=centred)
     part = parts.load(NEGATIVES, "neighbour")
     order = part.order(here, [], np.random.default_rng(0), part.Options(neighbours=1))
     other = replace(here, latent=2, firings=reader.firings(2))
     strengths = [w.strength for w in other.windows(order, "neighbour")]
-    assert min(strengths) > 0
+    tiles = found(reader, 2)
+    peak = dict(zip(tiles.active.tolist(), tiles.strength.tolist(), strict=True))
+    assert len(order) > 10
+    assert all(strength >= peak[tile] for strength, tile in zip(strengths, order.tolist(), strict=True))
     if not centred:
         assert strengths == sorted(strengths, reverse=True)
         silent = set(here.silent.tolist()) & set(found(reader, 2).active.tolist())
