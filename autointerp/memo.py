@@ -34,6 +34,8 @@ class Memo:
         self.workspace = workspace
         self.folder = Path("cache") / name
         self.width = width
+        self.asked = 0
+        self.computed = 0
         self._fresh: dict[str, np.ndarray] = {}
 
     @functools.cached_property
@@ -55,6 +57,8 @@ class Memo:
             if key not in self._kept:
                 first.setdefault(key, at)
         missing = list(first.values())
+        self.asked += len(keys)
+        self.computed += len(missing)
         made: dict[str, np.ndarray] = {}
         if missing:
             made = dict(zip((keys[at] for at in missing), np.asarray(compute(missing), np.float32), strict=True))

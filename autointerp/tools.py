@@ -59,6 +59,9 @@ class Tools:
         for name in ("likelihood", "embedder"):
             if opened := self.__dict__.get(name):
                 opened.memo.flush()
+                if self.run:
+                    computed = {name: {"asked": opened.memo.asked, "computed": opened.memo.computed}}
+                    self.run.summary["local"] = self.run.summary.get("local", {}) | computed
         if client := self.__dict__.pop("client", None):
             client.close()
             if self.run:

@@ -212,6 +212,8 @@ def _notes(planned: Plan) -> Iterable[str]:
     yield "Reading is taken to grow with tokens times latents; the model's own share does not, so it is too much."
     if not config.latents and found.harvest.harvests:
         yield "Dictionaries are taken to be like those harvested here; --latents gives another width, at the same L0."
+    if found.repeated:
+        yield f"{found.repeated} run(s) mostly repeated kept answers, tell nothing of speed and are left out."
     for line in planned.lines:
         if line.rate and line.work and line.stage != "harvest":
             yield (

@@ -8,7 +8,7 @@
    was replayed still tells what it would cost.
 4. Sizes are those of the files of a harvest, and of the text of rows: a store that compresses takes less.
 
-Nothing is assumed: what no run here has done has no rate.
+Runs that mostly repeated kept answers are left out. Nothing is assumed: what no run here has done has no rate.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from data.words import Estimate
 UNITS = {"reading": "tokens x latents", "sorting": "activations"}
 PREFIXES = {"explaining by ": "explain", "scoring by ": "score"}
 RESAMPLES = 1000
+FRESH = 0.5
+"""The share of answers from which a run counts as one that had them."""
 LABELS = {"explain": ("explanations", "explainer"), "score": ("scores", "scorer")}
 """The table of a stage, and the column that names the part."""
 
@@ -109,21 +111,37 @@ class Measured:
     """Of a feature's row."""
     bytes_of_response: float | None = None
     """In the ledger, for a token asked or answered."""
+    repeated: int = 0
+    """Runs that were left out, since they mostly repeated kept answers."""
 
 
 def measured(workspace: Workspace) -> Measured:
     """What the finished runs of `workspace` tell."""
     harvests: dict[str, Harvest] = {}
     phases: list[Phase] = []
+    repeated = 0
     for verb, summary in _finished(workspace):
         if verb == "harvest":
             harvests[summary["harvest"]] = size = _harvest(workspace, summary)
             phases += _harvest_phases(summary, size)
-        else:
+        elif fresh(summary):
             phases += _feature_phases(summary)
+        else:
+            repeated += 1
     whole = sum(harvests.values(), Harvest())
     costs = _costs(workspace)
-    return Measured(_rates(phases), costs, whole, _row_bytes(workspace), _response_bytes(workspace))
+    return Measured(_rates(phases), costs, whole, _row_bytes(workspace), _response_bytes(workspace), repeated)
+
+
+def fresh(summary: Mapping[str, Any]) -> bool:
+    """Whether most answers of a run were had in it: one that repeats kept answers tells nothing of speed."""
+    done = [phase.units for phase in _feature_phases(summary)]
+    sent = summary.get("llm", {}).get("sent")
+    if sent is not None and done and sent < FRESH * max(done):
+        return False
+    local = summary.get("local", {}) if summary.get("workers", 1) == 1 else {}  # workers keep their own count
+    asked, computed = (sum(each[name] for each in local.values()) for name in ("asked", "computed"))
+    return computed >= FRESH * asked
 
 
 def _finished(workspace: Workspace) -> Iterator[tuple[str, dict[str, Any]]]:

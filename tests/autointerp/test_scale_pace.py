@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -63,8 +62,7 @@ def test_marks_stay_few(clock: SimpleNamespace) -> None:
     assert sum(pace.record()["tenths"]) == pytest.approx(2000, abs=0.01)  # rounding of each tenth
 
 
-def test_a_run_keeps_its_phases(tmp_path: Path) -> None:
-    workspace = Workspace.open(tmp_path, create=True)
+def test_a_run_keeps_its_phases(workspace: Workspace) -> None:
     with runs.start(workspace, "harvest", {}) as run, module.watch(run, "reading", 3) as advance:
         advance(3)
     assert runs.find(workspace, run.run)["summary"]["phases"]["reading"].keys() == {"steps", "seconds", "tenths"}

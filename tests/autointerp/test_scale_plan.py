@@ -37,20 +37,9 @@ def phase(steps: float, seconds: float, tenths: list[float] | None = None) -> di
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace without runs, made once: migrations take longer than all else here."""
-    return Workspace.open(tmp_path_factory.mktemp("plan") / "empty", create=True).folder
-
-
-@pytest.fixture(scope="module")
-def known_folder(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = shutil.copytree(folder, tmp_path_factory.mktemp("plan") / "known")
+def known_folder(empty_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = shutil.copytree(empty_folder, tmp_path_factory.mktemp("plan") / "known")
     return fill(Workspace(made)).folder
-
-
-@pytest.fixture
-def empty(folder: Path, tmp_path: Path) -> Workspace:
-    return Workspace(shutil.copytree(folder, tmp_path / "workspace"))
 
 
 @pytest.fixture
@@ -168,8 +157,8 @@ def test_wider_dictionaries_take_fewer_of_them(known: Workspace) -> None:
     assert work[0] == pytest.approx(10 * work[1])  # as many activations a token in each dictionary, whatever its width
 
 
-def test_nothing_is_said_of_what_was_never_done(empty: Workspace) -> None:
-    planned = plan(measured(empty), PlanConfig())
+def test_nothing_is_said_of_what_was_never_done(workspace: Workspace) -> None:
+    planned = plan(measured(workspace), PlanConfig())
     assert all(one.missing and one.rate is None and one.hours is None for one in planned.lines)
     names = {(one.stage, one.part) for one in planned.lines}
     assert names >= {("explain", name) for name in parts.names("autointerp.explainers")}
@@ -200,6 +189,35 @@ def test_a_run_with_more_workers_stands_for_the_rate(known: Workspace) -> None:
     run(known, "score", {"workers": 2, "phases": {"scoring by embedding": phase(40, 10.0)}})
     rate = measured(known).rates["score", "embedding"]
     assert (rate.value, rate.workers, rate.runs) == (4.0, 2, 1)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"llm": {"sent": 1}},
+        {"local": {"likelihood": {"asked": 100, "computed": 20}, "embedder": {"asked": 10, "computed": 10}}},
+    ],
+)
+def test_a_run_that_repeats_kept_answers_tells_nothing_of_speed(known: Workspace, kept: dict[str, Any]) -> None:
+    before = measured(known).rates["score", "embedding"]
+    run(known, "score", {"phases": {"scoring by embedding": phase(4, 0.001)}} | kept)
+    found = measured(known)
+    assert found.rates["score", "embedding"] == before
+    assert found.repeated == 1
+    assert "1 run(s) mostly repeated kept answers" in page.text(plan(found, PlanConfig()))
+
+
+@pytest.mark.parametrize(
+    "had",
+    [
+        {"llm": {"sent": 4}},
+        {"local": {"likelihood": {"asked": 100, "computed": 50}}},
+        {"workers": 2, "local": {"likelihood": {"asked": 100, "computed": 0}}},
+    ],
+)
+def test_a_run_that_had_its_answers_counts(known: Workspace, had: dict[str, Any]) -> None:
+    run(known, "score", {"phases": {"scoring by embedding": phase(4, 4.0)}} | had)
+    assert measured(known).repeated == 0
 
 
 def test_the_verb_stores_its_lines_and_writes_the_page(known: Workspace, tmp_path: Path) -> None:
