@@ -36,7 +36,7 @@ class BenchAutointerpConfig(DrawingConfig, LlmConfig):
     judge: str = DEFAULT_MODEL
     """The language model behind the `surprisal` scorer and the `local` explainer: a hub name or a local folder."""
     quick: bool = False
-    """One feature of each kind, 16 windows, 40,000 tokens: under a minute on an idle machine."""
+    """A first look: one feature of each kind, 10 windows, 30,000 tokens, and no `local` explainer unless named."""
     others: bool = True
     """Also the functions with corrupted intervals, and the puzzles of the package automated-interpretability if it is
     installed."""
@@ -57,7 +57,7 @@ class BenchAutointerpConfig(DrawingConfig, LlmConfig):
         """The same with what `quick` and `auto` stand for put in."""
         endpoint = has_endpoint()
         scorers = "embedding,surprisal" + (",detection,fuzzing,simulation" if endpoint else "")
-        explainers = "token_lift,rule,local" + (",llm" if endpoint else "")
+        explainers = "token_lift,rule" + ("" if self.quick else ",local") + (",llm" if endpoint else "")
         named = replace(
             self,
             scorers=scorers if self.scorers == "auto" else self.scorers,
@@ -65,4 +65,4 @@ class BenchAutointerpConfig(DrawingConfig, LlmConfig):
         )
         if not self.quick:
             return named
-        return replace(named, features=1, windows=min(self.windows, 16), tokens=min(self.tokens, 40_000))
+        return replace(named, features=1, windows=min(self.windows, 10), tokens=min(self.tokens, 30_000))

@@ -139,6 +139,6 @@ def test_what_cannot_be_asked_is_said(workspace: Workspace, text: str) -> None:
 
 def test_quick_is_a_smaller_bench(text: str) -> None:
     small = BenchAutointerpConfig(quick=True).effective
-    assert (small.features, small.windows, small.tokens) == (1, 16, 40_000)
+    assert (small.features, small.windows, small.tokens) == (1, 10, 30_000)
     assert small.scorers == "embedding,surprisal"
-    assert small.explainers == "token_lift,rule,local"
+    assert small.explainers == "token_lift,rule"
