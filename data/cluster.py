@@ -124,7 +124,7 @@ class Cluster(Pool):
                 else:
                     yield from shift.finished(done[0])
         finally:
-            for job in shift.busy.values():
+            for job in shift.busy.values() if self.ray.is_initialized() else ():  # else `kill` would start a cluster
                 self.ray.kill(job.worker)
 
     def hire(self, busy: int) -> None:

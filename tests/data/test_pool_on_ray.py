@@ -105,6 +105,20 @@ with Pool.open("ray:1") as pool:
 """
 
 
+LEFT = """
+import functools, sys
+sys.path[:0] = [{tests!r}, {root!r}]
+import pooled
+from data.pool import Pool
+with Pool.open("ray:1") as pool:
+    results = pool.as_done(functools.partial(pooled.squares, sys.argv[1]), range(1000))
+    print(next(results)[0], flush=True)
+results.close()
+import ray
+print(ray.is_initialized())
+"""
+
+
 def test_a_killed_driver_takes_its_workers_along(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     code = DRIVER.format(tests=str(root / "tests"), root=str(root))
@@ -134,3 +148,14 @@ def _lives(pid: int) -> bool:
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
     except FileNotFoundError:
         return False
+
+
+def test_an_iteration_that_is_left_behind_starts_no_cluster(tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    code = LEFT.format(tests=str(root / "tests"), root=str(root))
+    environment = {k: v for k, v in os.environ.items() if k != "RAY_AUTH_TOKEN"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, env=environment, check=False
+    )
+    assert (done.stdout, done.returncode) == ("0\nFalse\n", 0), done.stderr
+    assert done.stderr == ""  # nor does Ray say anything
