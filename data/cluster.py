@@ -124,7 +124,7 @@ class Cluster(Pool):
                 else:
                     yield from shift.finished(done[0])
         finally:
-            for job in shift.busy.values() if self.ray.is_initialized() else ():  # else `kill` would start a cluster
+            for job in shift.busy.values() if self.ray.is_initialized() else ():  # or they have ended
                 self.ray.kill(job.worker)
 
     def hire(self, busy: int) -> None:
