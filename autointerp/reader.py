@@ -138,10 +138,14 @@ class Tiles:
         row = self.texts.rows(firings.document)
         place = firings.position // self.length
         inside = np.flatnonzero(place < self.many[row])
-        tile = (self.first[row] + place)[inside]
-        order = np.lexsort((-firings.value[inside], tile))
-        active, at = np.unique(tile[order], return_index=True)
-        return Peaks(active, inside[order[at]])
+        tile, value = (self.first[row] + place)[inside], firings.value[inside]
+        if not len(tile):
+            return Peaks(tile, inside)
+        new = np.diff(tile, prepend=-1) > 0  # firings are in order, and so are their tiles
+        group, begin = np.cumsum(new) - 1, np.flatnonzero(new)
+        most = np.flatnonzero(value == np.maximum.reduceat(value, begin)[group])
+        first = most[np.diff(group[most], prepend=-1) > 0]
+        return Peaks(tile[begin], inside[first])
 
     def active(self, firings: Firings) -> Bool[np.ndarray, " tiles"]:
         """Which tiles the latent fires in."""

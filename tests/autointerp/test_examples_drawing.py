@@ -160,6 +160,22 @@ def test_strata_rank_all_windows_of_the_half(folder: Path) -> None:
             assert low <= window.strength <= high
 
 
+@pytest.mark.parametrize("latent", [0, 9])
+def test_peaks_are_the_first_strongest_firing_of_each_tile(folder: Path, latent: int) -> None:
+    made = tiny_harvest.drawn(6, density=0.2)
+    reader = made.reader(folder)
+    tiles, firings = reader.tiles("score", 8), reader.firings(latent)  # latent 9 never fires
+    expected = []
+    for tile, (document, start, size) in enumerate(zip(tiles.document, tiles.start, tiles.size, strict=True)):
+        inside = (firings.document == document) & (firings.position >= start) & (firings.position < start + size)
+        if inside.any():
+            at = np.flatnonzero(inside)
+            expected.append((tile, int(at[np.argmax(firings.value[at])])))
+    peaks = tiles.peaks(firings)
+    assert list(zip(peaks.tile.tolist(), peaks.firing.tolist(), strict=True)) == expected
+    assert tiles.active(firings).sum() == len(expected)
+
+
 def test_repeated_text_is_counted(folder: Path) -> None:
     draw = np.random.default_rng(0)
     one = draw.integers(0, 13, 12).tolist()
