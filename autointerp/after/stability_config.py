@@ -21,6 +21,8 @@ class StabilityConfig(ExplainConfig):
         super().__post_init__()
         if self.draws < 2:
             raise Mistake(f"draws is {self.draws}; agreement takes at least 2.")
+        if "," in self.explainer:
+            raise Mistake(f"{self.explainer!r} names several explainers; compare the draws of one at a time.")
         if self.dry_run:
             raise Mistake(
                 "--dry-run is for `lacewing explain`: a dry run of it, times --draws, is what this verb would ask."

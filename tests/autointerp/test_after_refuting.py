@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -17,10 +16,8 @@ from autointerp.after.relabel import judge, relabel
 from autointerp.after.relabel_config import RelabelConfig
 from autointerp.after.stability import draws_of, icc, spearman, stability
 from autointerp.after.stability_config import StabilityConfig
-from autointerp.assess import assess
 from autointerp.config import ExplainConfig
 from autointerp.examples import Reader
-from autointerp.explain import explain
 from autointerp.judgements import Judgement
 from data import queries, runs
 from data.errors import Mistake
@@ -190,7 +187,6 @@ def test_windows_without_a_judgement_are_an_error(
     (row,) = rows(planted_workspace, "scores")
     assert row["value"] is None
     assert row["error"] == "32 of 32 windows were not judged: refused: no"
-    assert callable(assess)
 
 
 def test_explaining_again_gives_agreement_above_its_null(planted_workspace: Workspace) -> None:
@@ -218,8 +214,8 @@ def test_too_few_features_and_draws_are_refused(planted_workspace: Workspace) ->
         stability(planted_workspace, StabilityConfig(features=f"{D}/0,{D}/3", explainer="token_lift", draws=2))
     with pytest.raises(Mistake, match=r"^draws is 1; agreement takes at least 2\.$"):
         StabilityConfig(draws=1)
-    explain(planted_workspace, ExplainConfig(features=f"{D}/0", explainer="token_lift"))
-    assert json.dumps([])
+    with pytest.raises(Mistake, match=r"^'local,token_lift' names several explainers; compare the draws of one"):
+        StabilityConfig(explainer="local,token_lift")
 
 
 def test_icc_is_the_textbooks(planted_workspace: Workspace) -> None:
