@@ -43,13 +43,15 @@ class Index:
     """Where each line is, sorted by key: entries of all parts, and for each the number of its part."""
 
     parts: list[Path]
+    keys: np.ndarray
+    """Those of the entries, by themselves: a search in a column of records would copy it."""
     entries: np.ndarray
     part: np.ndarray
 
     def places(self, digest: str) -> Iterator[tuple[Path, int, int]]:
         """Lines that may be of `digest`, kept answers before failures, the newest first."""
         key = np.uint64(_key(digest))
-        low, high = (np.searchsorted(self.entries["key"], key, side=side) for side in ("left", "right"))
+        low, high = (np.searchsorted(self.keys, key, side=side) for side in ("left", "right"))
         some = sorted(range(int(low), int(high)), key=lambda at: (self.entries["kept"][at], at), reverse=True)
         for at in some:
             entry = self.entries[at]
@@ -117,7 +119,7 @@ class Ledger:
         entries = np.concatenate([*found, np.zeros(0, ENTRY)])
         part = np.repeat(np.arange(len(parts)), [len(each) for each in found])
         order = np.argsort(entries["key"], kind="stable")
-        return Index(parts, entries[order], part[order])
+        return Index(parts, entries["key"][order], entries[order], part[order])
 
     @functools.cached_property
     def _has_old(self) -> bool:

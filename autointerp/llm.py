@@ -161,7 +161,7 @@ class Client:
     def _publish(self, every: float = 0.0) -> None:
         """Copies new lines into the store, unless that was done less than `every` seconds ago or another holds it."""
         last, now = getattr(self, "_published", None), time.monotonic()
-        if self.publishes and (last is None or now - last >= every):
+        if self.publishes and not self.config.dry_run and (last is None or now - last >= every):
             self._published = now
             with contextlib.suppress(Mistake):  # the next run does it
                 responses.publish(Workspace(self.workspace.folder, patience=2.0))

@@ -144,15 +144,16 @@ def _value(text: str, required: Sequence[str]) -> dict[str, Any] | None:
 
 
 def _parsed(text: str) -> object:
+    """`text` as JSON, with line breaks let stand in strings: what servers enforce with a schema often lets them."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, strict=False, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         return None
 
 
 def _within(text: str, required: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Objects in `text`, outermost ones; a key must be asked for, or a piece of a broken object would pass for one."""
-    decoder, at = json.JSONDecoder(parse_constant=_no_constant), text.find("{")
+    decoder, at = json.JSONDecoder(strict=False, parse_constant=_no_constant), text.find("{")
     while at >= 0:
         try:
             found, end = decoder.raw_decode(text, at)

@@ -114,6 +114,7 @@ def said(content: object, schema: Any = SCHEMA) -> Answer:
         ('Well. {"n": {"n": 2}} is it', {"n": {"n": 2}}),
         ([{"type": "text", "text": '{"n"'}, {"type": "text", "text": ": 1}"}], {"n": 1}),
         ('{"n": 1, "m": "\\u0000a\\ud800"}', {"n": 1, "m": "a?"}),
+        ('{"n": "two\nlines"}', {"n": "two\nlines"}),
         ('so {"m": 1}', None),
         ('{"other": {"n": 1}, "cut', {"n": 1}),
         ("[1, 2]", None),

@@ -193,6 +193,20 @@ def test_a_ledger_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
         Ledger(tmp_path / "file" / "responses").put(name(0), "ok", ANSWER)
 
 
+def test_what_is_with_the_endpoint_when_a_run_is_stopped_is_kept(workspace: Workspace) -> None:
+    def slow(body: dict[str, Any], before: int) -> endpoint.Reply:
+        time.sleep(0.2 if before else 0)
+        return echo(body, before)
+
+    with endpoint.serve(slow) as (url, received), client(workspace, url, llm_parallel=4) as asking:
+        coming = asking.answers(numbered(40))
+        next(coming)
+        time.sleep(0.1)
+        coming.close()
+    assert 4 <= len(received) < 40
+    assert len(received) == sum(asking.ledger.find(r.digest(url, "judge")) is not None for r in numbered(40))
+
+
 KILLED = """
 import json, sys
 from pathlib import Path

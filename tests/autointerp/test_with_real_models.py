@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import json
 import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 
 import planted
 import pytest
 
+from autointerp import serving
 from autointerp.config import DEFAULT_MODEL, ExplainConfig, ScoreConfig
 from autointerp.examples import Reader, judged
 from autointerp.explain import explain
 from autointerp.judgements import Question
 from autointerp.score import score
+from autointerp.serve_config import ServeConfig
 from autointerp.tools import Tools
 from data import parts
 from data.store import Workspace
 from data.weights import _packaged_gguf
 
 pytestmark = pytest.mark.real
-
-SERVER = """
-import sys, time, xllamacpp
-settings = xllamacpp.CommonParams()
-settings.model.path, settings.port = sys.argv[1], int(sys.argv[2])
-settings.hostnames, settings.model_alias = ["127.0.0.1"], {"judge"}
-settings.n_parallel, settings.n_ctx = 2, 8192
-settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1  # threads of llama.cpp spin: two crawl on busy cores
-server = xllamacpp.Server(settings)
-time.sleep(600)
-"""
 
 
 @pytest.mark.parametrize("scorer", ["embedding", "surprisal"])
@@ -79,7 +66,7 @@ def test_gains_do_not_depend_on_the_batch(planted_workspace: Workspace) -> None:
 
 @pytest.fixture
 def llama() -> Iterator[str]:
-    """llama.cpp's own server with SmolLM2's GGUF, in a process of its own."""
+    """llama.cpp's own server with SmolLM2's GGUF, as `lacewing serve-llm` starts it; one thread, since they spin."""
     pytest.importorskip("xllamacpp")
     path = _packaged_gguf()
     if path is None:
@@ -87,25 +74,12 @@ def llama() -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    silent = subprocess.DEVNULL
-    server = subprocess.Popen([sys.executable, "-c", SERVER, str(path), str(port)], stdout=silent, stderr=silent)
+    server = serving.start(path, ServeConfig(port=port, slots=2, threads=1))
     try:
-        _await(f"http://127.0.0.1:{port}/v1/models", server)
+        serving.await_answer(server, f"http://127.0.0.1:{port}/v1/models", path)
         yield f"http://127.0.0.1:{port}/v1"
     finally:
-        server.kill()
-        server.wait()
-
-
-def _await(url: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        assert server.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.2)
-    raise AssertionError("the server does not answer")
+        serving.stop(server)
 
 
 def test_a_local_llama_server_explains_and_detects(
