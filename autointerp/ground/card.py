@@ -28,7 +28,8 @@ from data.words import Estimate
 
 APART = 0.1
 NOTICED = 0.9
-CHANCE = 0.5
+FEWEST = 3
+"""Features below which nothing is said of how sure a mean is."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,14 @@ def card(lines: Sequence[Line], seed: int) -> Card:
 
 
 def mean(found: Sequence[float], seed: int) -> Estimate:
-    """The mean with a bootstrap interval over what it is a mean of."""
+    """The mean with a bootstrap interval over what it is a mean of.
+
+    Of fewer than `FEWEST` there is no interval (NaN); where all are 1 it is that of a share: a bootstrap would be sure.
+    """
+    if len(found) < FEWEST:
+        return Estimate(float(np.mean(found)), float("nan"), float("nan"))
+    if min(found) == max(found) == 1:
+        return share(len(found), len(found))
     drawn = weights(np.arange(len(found)), seed)
     return estimate(drawn @ np.array(found) / drawn.sum(1))
 
@@ -86,6 +94,11 @@ def share(yes: int, of: int) -> Estimate:
     """A share with Wilson's interval."""
     bounds = binomtest(yes, of).proportion_ci(method="wilson")
     return Estimate(yes / of, float(bounds.low), float(bounds.high))
+
+
+def stored(bound: float) -> float | None:
+    """An end of an interval as it is stored; None where there is none."""
+    return None if np.isnan(bound) else bound
 
 
 def _rungs(lines: Sequence[Line]) -> list[str]:

@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 
 from autointerp.bench_config import BenchAutointerpConfig
-from autointerp.ground.card import mean
+from autointerp.ground.card import mean, stored
 from autointerp.llm_config import has_endpoint
 from autointerp.tools import Tools
 from autointerp.watch import watch
@@ -232,7 +232,7 @@ def _rows(
                 value = mean(known, seed)
                 yield {
                     "task": domain, "site": SITE, "method": name, "metric": metric, "value": value.value,
-                    "lower": value.lower, "upper": value.upper, "control": float(np.mean(control)),
+                    "lower": stored(value.lower), "upper": stored(value.upper), "control": float(np.mean(control)),
                     "trials": len(known), "run": run.run,
                 }  # fmt: skip
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from autointerp.ground.card import mean
+from autointerp.ground.card import mean, stored
 from autointerp.ground.judging import read
 from autointerp.judgements import Question
 from autointerp.tools import Tools
@@ -123,7 +123,8 @@ def rows(method: str, values: Sequence[Sequence[float]], run: str, seed: int) ->
     }
     common = {"task": "all", "site": SITE, "method": method, "trials": len(values), "run": run}
     return [
-        common | {"metric": name, "value": e.value, "lower": e.lower, "upper": e.upper, "control": control}
+        common
+        | {"metric": name, "value": e.value, "lower": stored(e.lower), "upper": stored(e.upper), "control": control}
         for name, (found, control) in columns.items()
         for e in [mean(found, seed)]
     ]

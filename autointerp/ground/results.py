@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from autointerp.ground.card import Card, Line, card, mean, share
+import numpy as np
+
+from autointerp.ground.card import Card, Line, card, mean, share, stored
 from autointerp.ground.explaining import FOUND, Told, told
 from autointerp.ground.judging import EXECUTED
 from data.runs import Run
@@ -80,22 +82,28 @@ def _control(metric: str, own: Card, perfect: Card | None) -> float | None:
 
 def _explainers(found: Mapping[str, Sequence[Told]], run: str, seed: int) -> Iterator[dict[str, Any]]:
     for method, everything in found.items():
+        program = any(one.f1 is not None for one in everything)
         for kind in (ALL, *dict.fromkeys(one.kind for one in everything)):
             some = [one for one in everything if kind in (ALL, one.kind)]
-            yield from _explainer(kind, method, some, run, seed)
+            yield from _explainer(kind, method, some, run, seed, program=program)
 
 
-def _explainer(kind: str, method: str, some: Sequence[Told], run: str, seed: int) -> Iterator[dict[str, Any]]:
-    """The numbers of an explainer; features that it failed on are not found, and prose is no program."""
+def _explainer(
+    kind: str, method: str, some: Sequence[Told], run: str, seed: int, *, program: bool
+) -> Iterator[dict[str, Any]]:
+    """The numbers of an explainer; where it failed, or what it says cannot be run, the rule is not found.
+
+    One that never says what can be run (`program` is false) writes prose, and nothing is said of rules found.
+    """
     programs = [one for one in some if one.f1 is not None]
     told_of = [one for one in some if one.text]
-    if programs:
+    if program:
         f1 = [one.f1 if one.f1 is not None else 0.0 for one in some]
         control = [one.control or 0.0 for one in programs]
         hits = share(sum(value >= FOUND for value in f1), len(some))
         foreign = sum(value >= FOUND for value in control) / len(some)
         yield _row(kind, method, "rule found", hits, foreign, len(some), run)
-        yield _row(kind, method, "F1", mean(f1, seed), mean(control, seed).value, len(some), run)
+        yield _row(kind, method, "F1", mean(f1, seed), float(np.mean(control or [0.0])), len(some), run)
     yield _row(kind, method, "executable", share(len(programs), len(some)), None, len(some), run)
     if told_of:
         known = share(sum(bool(one.recognised) for one in some), len(some))
@@ -106,6 +114,6 @@ def _row(
     task: str, method: str, metric: str, number: Estimate, control: float | None, trials: int, run: str
 ) -> dict[str, Any]:
     return {
-        "task": task, "site": SITE, "method": method, "metric": metric, "value": number.value, "lower": number.lower,
-        "upper": number.upper, "control": control, "trials": trials, "run": run,
+        "task": task, "site": SITE, "method": method, "metric": metric, "value": number.value,
+        "lower": stored(number.lower), "upper": stored(number.upper), "control": control, "trials": trials, "run": run,
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -59,13 +60,21 @@ def _numbers(workspace: Workspace, run: str, site: str) -> tuple[Numbers, Mappin
     query = "select task, method, metric, value, lower, upper, trials from bench where run = ? and site = ?"
     with workspace.read() as db:
         rows = db.execute(query, [run, site]).fetchall()
-    return {tuple(row[:3]): Estimate(*row[3:6]) for row in rows}, {tuple(row[:3]): row[6] for row in rows}
+    nothing = float("nan")
+    estimates = {
+        (task, method, metric): Estimate(
+            value, nothing if lower is None else lower, nothing if upper is None else upper
+        )
+        for task, method, metric, value, lower, upper, _ in rows
+    }
+    return estimates, {tuple(row[:3]): row[6] for row in rows}
 
 
 def _text(number: Estimate | None, interval: bool = True) -> str:
     if number is None:
         return ""
-    return f"{number.value:.2f}" + (f" ({number.lower:.2f} to {number.upper:.2f})" if interval else "")
+    sure = interval and not math.isnan(number.lower)
+    return f"{number.value:.2f}" + (f" ({number.lower:.2f} to {number.upper:.2f})" if sure else "")
 
 
 def _rungs(numbers: Numbers, methods: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from autointerp.ground.card import Card, Line, card, share
+from autointerp.ground.card import Card, Line, card, mean, share, stored
 from autointerp.ground.judging import read
 from autointerp.ground.ladder import INJECTION, ORDER, RUNGS
 from autointerp.judgements import Judgement, Outcome
@@ -189,3 +189,13 @@ def test_other_statistics_are_read_at_full_weight() -> None:
     assert asked.values[0].value == 1
     assert asked.values[0].trials == 4
     assert asked.values[1].error == "timed_out: late"
+
+
+def test_nobody_is_sure_of_a_mean_of_few() -> None:
+    found = mean([0.2, 0.4], 0)
+    assert found.value == pytest.approx(0.3)
+    assert np.isnan([found.lower, found.upper]).all()
+    assert stored(found.lower) is None
+    sure = mean([1.0] * 9, 0)
+    assert (sure.value, sure.lower, sure.upper) == (1.0, share(9, 9).lower, share(9, 9).upper)
+    assert sure.lower < 0.75
