@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import endpoint
 import numpy as np
 import planted
 import pytest
 
+from autointerp import score as scoring
 from autointerp.aggregate import aggregate, mean
 from autointerp.assess import assess
 from autointerp.auroc import auroc
@@ -22,7 +24,7 @@ from autointerp.records import Explanation
 from autointerp.score import score
 from autointerp.scorers import embedding
 from autointerp.tools import Tools
-from autointerp.trials import Trial, alike, natural_rate, nearest_swap, strangers, swap
+from autointerp.trials import Trial, alike, natural_rate, nearest_swap, strangers, swap, trials
 from data import runs
 from data.errors import Mistake
 from data.parts import Choice, NoOptions
@@ -141,6 +143,20 @@ def test_a_hard_control_is_of_the_nearest_feature_that_has_one() -> None:
     assert nearest_swap(one, others, [Feature("d", 9)]) is None
 
 
+def test_a_run_takes_the_hard_control_where_there_is_one(planted_workspace: Workspace) -> None:
+    plant_explanations(planted_workspace)
+    with planted_workspace.write() as db:
+        known = json.dumps({"nearest": [[3, 0.9], [6, 0.8]], "neighbours": [[1, 0.5]]})
+        db.execute("update features set statistics = ? where latent = 0", [known])
+    texts = [Explanation(f"e{n}", Feature(planted.DICTIONARY, n), text) for n, text in planted.EXPLANATIONS.items()]
+    hard = trials(planted_workspace, texts, ScoreConfig(swap="nearest", windows=10))
+    assert hard[0].control is not None
+    assert (hard[0].swap, hard[0].control.explanation) == ("nearest", "e6")
+    assert [t.swap for t in hard[1:]] == ["random", "random"]  # the harvest names none for these
+    assert all(t.swap == "random" for t in trials(planted_workspace, texts, ScoreConfig(windows=10)))
+    assert all(1 <= len(t.strangers) <= 2 for t in hard)
+
+
 def test_strangers_are_of_other_features_whoever_else_is_still_to_be_scored() -> None:
     made = [
         Trial(told(f"{n}{i}", n), [window(n, "random"), window(n)], None, None) for n in range(30) for i in range(2)
@@ -179,6 +195,30 @@ def test_a_run_scores_with_cards_rates_and_a_summary(planted_workspace: Workspac
     value, lower, upper = summary["scorers"]["embedding"]["difference"]["by_frequency"]
     assert lower <= value <= upper
     assert summary["contested"] == []
+
+
+def test_a_killed_run_goes_on_and_asks_nothing_twice(
+    planted_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant_explanations(planted_workspace)
+    store, stored = scoring._store, []
+
+    def dies(*arguments: Any) -> None:
+        store(*arguments)
+        stored.append(arguments[2].explanation.explanation)
+        if len(stored) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(scoring, "_store", dies)
+    config = ScoreConfig(scorers="detection:logprobs=false", windows=20, calibrate=False)
+    with endpoint.serve(endpoint.oracle({"river", "red", "mother"})) as (url, received):
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        with pytest.raises(KeyboardInterrupt):
+            score(planted_workspace, config)
+        found = score(planted_workspace, config)
+    assert (found.scored, stored) == (3, ["e0", "e1", "e6"])
+    asked = [body["messages"][-1]["content"] for body in received]
+    assert len(set(asked)) == len(asked) == 3 * 2 * 2 * 4  # features, texts, orders, requests of five windows
 
 
 @pytest.mark.usefixtures("stand_ins")
