@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
+from data.errors import Mistake
 from data.store import Workspace
 from data.words import digest
 
@@ -42,7 +43,7 @@ class Memo:
     def _kept(self) -> dict[str, np.ndarray]:
         found: dict[str, np.ndarray] = {}
         for path in sorted((self.workspace.folder / self.folder).glob("part-*.parquet")):
-            table = pq.read_table(path)
+            table = _read(path)
             flat = table.column("row").combine_chunks().flatten().to_numpy()
             rows = flat.reshape(-1, self.width)
             found |= dict(zip(table.column("key").to_pylist(), rows, strict=True))
@@ -83,6 +84,15 @@ class Memo:
         table = pa.table({"key": pa.array(list(self._fresh)), "row": rows})
         self.workspace.write_part(self.folder / f"part-{name}.parquet", table)
         self._fresh = {}
+
+
+def _read(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise Mistake(
+            f"The cache file {path} cannot be read. Delete it and run again: what it held is computed anew."
+        ) from error
 
 
 class Vectors:

@@ -344,6 +344,18 @@ def test_a_full_memo_computes_what_it_does_not_keep(workspace: Workspace, monkey
     assert calls == [[0, 1, 2], [2]]
 
 
+def test_a_cache_that_cannot_be_read_is_a_sentence(workspace: Workspace) -> None:
+    memo = Memo(workspace, "broken")
+    memo.rows(["a"], lambda places: np.ones((len(places), 1)))
+    memo.flush()
+    (part,) = (workspace.folder / "cache" / "broken").iterdir()
+    part.write_bytes(b"PAR1")
+    with pytest.raises(
+        Mistake, match=r"^The cache file .*part-\w+\.parquet cannot be read\. Delete it and run again: "
+    ):
+        Memo(workspace, "broken").rows(["a"], lambda places: np.ones((len(places), 1)))
+
+
 def test_a_swap_that_is_not_known_is_a_sentence() -> None:
     with pytest.raises(Mistake, match=r"^swap is 'far'; it can be random or nearest\.$"):
         ScoreConfig(swap="far")
