@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import dataclass
 
 
@@ -29,6 +30,17 @@ class Caching:
     context: int
     batch: int
     out: str
+
+
+class Seconds:
+    """Seconds since it was made: on the wall, and of all threads of this process on a processor, which a busy machine
+    leaves as they are."""
+
+    def __init__(self) -> None:
+        self.began = (time.perf_counter(), time.process_time())
+
+    def told(self) -> tuple[float, float]:
+        return time.perf_counter() - self.began[0], time.process_time() - self.began[1]
 
 
 def given() -> Caching:
