@@ -8,6 +8,10 @@ An explainer is a file of `autointerp/explainers` with
 each case, in any order, with a text or an error, never both. It looks only at the `explain` half of the documents:
 `Case.shown` and `Case.contrast` give windows of that half alone. It gets all cases at once so that it can batch them, or
 have many requests under way.
+
+What its texts depend on goes into their ids: its options always, and of the run's settings those that `USES` (or
+`uses(options)`) names: `endpoint`, `judge`. `depends(case, options)` adds what else they depend on, as JSON. A text that is
+an executable rule has that rule's record in its details, as `rule`.
 """
 
 from __future__ import annotations

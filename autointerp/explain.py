@@ -133,7 +133,7 @@ def cases_of(workspace: Workspace, config: ExplainConfig) -> list[Case]:
 
 
 def uses(explainer: Choice) -> set[str]:
-    """What of the run's settings an explainer's answers depend on: `endpoint`, `judge`, `model`."""
+    """What of the run's settings an explainer's answers depend on: `endpoint`, `judge`."""
     part: Any = parts.load(EXPLAINERS, explainer.name)
     return set(part.uses(explainer.options)) if hasattr(part, "uses") else set(getattr(part, "USES", ()))
 

@@ -1,10 +1,11 @@
 """Explains features without any endpoint: candidates by counting, ranked by a small local language model.
 
 1. Candidates: the words at, before, after and around the firings, pairs of words, kinds of words, the start of a passage
-   (`candidates.py`), and the words that the decoder promotes (`vocabulary.py`).
+   (`candidates.py`), the words that the decoder promotes (`vocabulary.py`), and with `rules` the best executable rules.
 2. The `FINALISTS` that do best when simply run as rules (does the window contain these words?) go on.
-3. Each of them is judged as the `surprisal` scorer would judge it, but on windows of the `explain` half: the AUROC, over
-   active and silent windows, of how much the candidate raises the text's probability (`likelihood.py`).
+3. Each of them is judged as the `surprisal` scorer would judge it, but on windows of the `explain` half (with `held`, of
+   documents of that half from which no candidate was made): the AUROC, over active and silent windows, of how much the
+   candidate raises the text's probability (`likelihood.py`).
 4. The best by the mean of that AUROC and the rule's is the explanation: two noisy judges of a few windows err less than
    one. All finalists and both AUROCs are kept in the details.
 
@@ -45,7 +46,7 @@ WORDLESS = 0.7
 class Options:
     """Which candidates there are, and on what they are compared."""
 
-    rules: bool = True
+    rules: bool = False
     """Have executable rules among the candidates."""
     held: float = 0.0
     """The part of the explain documents that is kept back to compare them on; 0: they are compared where they are from."""
