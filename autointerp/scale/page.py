@@ -208,7 +208,9 @@ def _notes(planned: Plan) -> Iterable[str]:
         "Hours are work over the speed measured here; the range is that of the slowest and the fastest tenth of that "
         "work. It says how much speed varied, not what other machines would do."
     )
-    yield "More machines are taken to be as fast each. Starting up is not counted, nor files that are gone in the end."
+    yield "More machines are taken to be as fast each. Files that are gone in the end are not counted."
+    yield "Time before a run's first phase is not counted; models that workers open within one are, which is too much."
+    yield "Each feature is taken to have one explanation, which every scorer judges."
     yield "Reading is taken to grow with tokens times latents; the model's own share does not, so it is too much."
     if not config.latents and found.harvest.harvests:
         yield "Dictionaries are taken to be like those harvested here; --latents gives another width, at the same L0."

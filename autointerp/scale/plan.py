@@ -5,8 +5,8 @@ For N features in dictionaries of L latents, D = N / L of them (rounded up), har
 1. reading: T x N tokens times latents. The model's own part of that time does not grow with N, so that this is too much
    rather than too little;
 2. sorting: T x D x (activations of a token in one dictionary, as measured) activations;
-3. explaining and scoring: N features each. A part whose rows counted tokens waits for its endpoint: it is divided by the
-   number of endpoints; everything else by the number of machines.
+3. explaining: N features; scoring: N explanations, one of each feature. A part whose rows counted tokens waits for its
+   endpoint: it is divided by the number of endpoints; everything else by the number of machines.
 
 hours = work / rate / machines; the range is that of the slowest and of the fastest tenth of the work measured. It says how
 much speed varied here, not what larger machines or fuller disks would do. A part that no finished run has done has no
@@ -102,11 +102,11 @@ def _order(name: tuple[str, str]) -> tuple[int, str]:
 def _missing(found: Measured) -> Iterator[Line]:
     """The parts that no finished run has done, each with what would."""
     known = {(stage, part.split(":")[0]) for stage, part in found.rates}
-    wanted = [("harvest", part) for part in UNITS]
+    wanted = [("harvest", part) for part in ("reading", "sorting")]
     wanted += [(stage, name) for stage, package in PARTS.items() for name in parts.names(package)]
     for stage, name in wanted:
         if (stage, name) not in known:
-            yield Line(stage, name, UNITS.get(name, "features"), missing=COMMANDS[stage].format(name))
+            yield Line(stage, name, UNITS[name if stage == "harvest" else stage], missing=COMMANDS[stage].format(name))
 
 
 def _line(planned: Plan, stage: str, part: str) -> Line:

@@ -3,7 +3,7 @@
 1. A run's summary has the steps, the seconds and the tenths of each of its phases (`watch.py`). Runs are pooled by phase;
    where they had different numbers of workers, those with the most count.
 2. Reading text is counted in tokens times latents, since every dictionary encodes every token; sorting in activations,
-   as the metadata of the parts give them; explaining and scoring in features.
+   as the metadata of the parts give them; explaining in features, scoring in explanations.
 3. Tokens of language models stand with each explanation and score, answers from the ledger included, so that a run which
    was replayed still tells what it would cost.
 4. Sizes are those of the files of a harvest, and of the text of rows: a store that compresses takes less.
@@ -29,7 +29,7 @@ from autointerp.shards import Files
 from data.store import Workspace
 from data.words import Estimate
 
-UNITS = {"reading": "tokens x latents", "sorting": "activations"}
+UNITS = {"reading": "tokens x latents", "sorting": "activations", "explain": "features", "score": "explanations"}
 PREFIXES = {"explaining by ": "explain", "scoring by ": "score"}
 RESAMPLES = 1000
 FRESH = 0.5
@@ -53,7 +53,7 @@ class Rate:
 
     @property
     def unit(self) -> str:
-        return UNITS.get(self.part, "features") if self.stage == "harvest" else "features"
+        return UNITS[self.part if self.stage == "harvest" else self.stage]
 
     @property
     def value(self) -> float:
