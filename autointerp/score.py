@@ -94,11 +94,18 @@ def _score(run: Run, scorer: Choice, prepared: Sequence[Trial], tools: Tools, po
     if not ready:
         return
     part: Any = parts.load(SCORERS, scorer.name)
-    model = tools.client.endpoint.model if part.NEEDS_ENDPOINT else part.model(tools) if hasattr(part, "model") else ""
+    model = _model(scorer, part, tools)
     asked = config.calibrate and getattr(part, "CALIBRATED", False)
     judge = Judge(scorer, model, _card(run, scorer, model, ready[0], tools) if asked else None)
     for trial, columns in _each(judge, ready, config, tools, pool):
         _store(run, name, trial, columns)
+
+
+def _model(scorer: Choice, part: Any, tools: Tools) -> str:
+    """Who judges: a model of the endpoint, a local one, or nobody ("")."""
+    if part.NEEDS_ENDPOINT:
+        return getattr(scorer.options, "model", "") or tools.client.endpoint.model
+    return part.model(tools) if hasattr(part, "model") else ""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ of the first two.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from autointerp.llm_config import LlmConfig
@@ -45,6 +45,7 @@ class Tools:
     """The run that asks, for the ledger."""
     publishes: bool = True
     """Whether the client copies its ledger to the store: one process of a run does it for all."""
+    _others: dict[str, Client] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, run: Run, config: Any) -> Tools:
@@ -62,6 +63,9 @@ class Tools:
                 if self.run:
                     computed = {name: {"asked": opened.memo.asked, "computed": opened.memo.computed}}
                     self.run.summary["local"] = self.run.summary.get("local", {}) | computed
+        for other in self._others.values():
+            other.close()
+        self._others.clear()
         if client := self.__dict__.pop("client", None):
             client.close()
             if self.run:
@@ -84,3 +88,14 @@ class Tools:
         from autointerp.llm import Client
 
         return Client.open(self.workspace, self.llm, self.run.run if self.run else "", publishes=self.publishes)
+
+    def asking(self, model: str) -> Client:
+        """A client of another model of the same endpoint than the run's; both spend from one purse."""
+        from autointerp.llm import Client
+
+        if model not in self._others:
+            config = replace(self.llm, llm_model=model)
+            made = Client.open(self.workspace, config, self.run.run if self.run else "", publishes=False)
+            made.purse, made.forecast = self.client.purse, self.client.forecast
+            self._others[model] = made
+        return self._others[model]

@@ -47,6 +47,8 @@ class Options:
     """In how many orders passages that share a request are asked about."""
     logprobs: bool = True
     """Whether log-probabilities are used where the endpoint gives them."""
+    model: str = ""
+    """Another model of the endpoint than the run's: a second judge beside the first."""
 
     def __post_init__(self) -> None:
         if self.shown < 0 or self.orders < 1:
@@ -98,22 +100,23 @@ def _groups(blocks: np.ndarray, size: int, draw: np.random.Generator) -> list[np
 
 def judgements(inquiries: Sequence[Inquiry], tools: Tools, options: Options, system: str) -> Iterator[Judgement]:
     """One judgement an inquiry, in order; `system` says what is asked about each of `passages`."""
-    top = TOP if options.logprobs and _offers(inquiries, tools, system) else 0
+    client: Any = tools.asking(options.model) if options.model else tools.client
+    top = TOP if options.logprobs and _offers(inquiries, client, system) else 0
     size = options.shown or (1 if top else TOGETHER)
     plan = functools.partial(Plan.of, size=size, top=top, orders=options.orders, seed=tools.seed)
-    answers = tools.client.answers(r for one in inquiries for r in _requests(one, plan(one.passages), system))
+    answers = client.answers(r for one in inquiries for r in _requests(one, plan(one.passages), system))
     for one in inquiries:
         made = plan(one.passages)
         yield _judgement(one, made, list(itertools.islice(answers, made.requests * len(one.texts))))
         tools.advance()
 
 
-def _offers(inquiries: Sequence[Inquiry], tools: Tools, system: str) -> bool:
+def _offers(inquiries: Sequence[Inquiry], client: Any, system: str) -> bool:
     """Whether the endpoint gives log-probabilities: it is asked the first question of all."""
     one = next((i for i in inquiries if i.passages), None)
     if one is None:
         return False
-    (answer,) = tools.client.ask([request(system, one.texts[0], [one.passages[0].text], TOP)])
+    (answer,) = client.ask([request(system, one.texts[0], [one.passages[0].text], TOP)])
     return bool(answer.choices)
 
 

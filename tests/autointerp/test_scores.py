@@ -221,6 +221,27 @@ def test_a_killed_run_goes_on_and_asks_nothing_twice(
     assert len(set(asked)) == len(asked) == 3 * 2 * 2 * 4  # features, texts, orders, requests of five windows
 
 
+def test_two_judges_stand_side_by_side(planted_workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant_explanations(planted_workspace)
+    knows = endpoint.oracle({"river", "lake", "sea", "red", "green", "blue", "mother", "father", "sister"})
+
+    def behave(body: dict[str, Any], before: int) -> endpoint.Reply:
+        return knows(body, before) if body["model"] == "judge" else endpoint.always(True)(body, before)
+
+    named = "detection:orders=1:logprobs=false"
+    config = ScoreConfig(scorers=f"{named},{named}:model=other", windows=20, calibrate=False, llm_requests=50)
+    with endpoint.serve(behave) as (url, received):
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        found = score(planted_workspace, config)
+    assert found.scored == 6
+    assert sorted({body["model"] for body in received}) == ["judge", "other"]
+    with planted_workspace.read() as db:
+        rows = dict(db.execute("select distinct judge, degenerate from scores").fetchall())
+    assert rows == {"judge": False, "other": True}
+    (number,) = runs.find(planted_workspace, found.run)["summary"]["kappa"].values()
+    assert number == 0  # who always says yes agrees as often as chance
+
+
 @pytest.mark.usefixtures("stand_ins")
 def test_a_card_is_made_once_for_a_scorer_and_a_model(
     planted_workspace: Workspace, monkeypatch: pytest.MonkeyPatch
