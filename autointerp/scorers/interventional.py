@@ -15,7 +15,8 @@ arXiv:2309.10312), in a form of our own:
 **The text is not read.** What this says is whether the feature carries the task's concept in the model's computation. It
 speaks for an explanation that names this concept, and for no other; so the task has to be chosen with the explanation in
 mind, and a swapped text would be no control. `details` also has the share of the logit difference that moves (a single
-latent seldom turns an answer), and the accuracy when all latents of the site are interchanged: more is not to be had.
+latent seldom turns an answer), exact bounds of the accuracy (Clopper and Pearson 1934: a bootstrap of none in 24 is sure of
+what nobody can know), and the accuracy when all latents of the site are interchanged, which is what the site can do.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from torch import Tensor
 
 from autointerp.bootstrap import estimate, weights
 from autointerp.judgements import Outcome, Question
+from autointerp.measures import bounds
 from autointerp.scorers.intervention import Unsteered, nothing
 from autointerp.steering import Steered, Subjects
 from autointerp.tools import Tools
@@ -112,9 +114,11 @@ def _outcome(question: Question, bench: Callable[[str], Bench | Unsteered], opti
         f"the text is not read: this is whether the feature carries the concept of the task "
         f"{tasks.name_of(options.task)}; the control is {len(controls)} random latents of the site"
     )
+    same = "the feature has the same activation in both prompts of every pair, so there was nothing to interchange"
+    remarks = [remark] if details["changes"] else [remark, same]
     documents = np.arange(len(site), dtype=np.int64)
     return Outcome(
-        documents, lambda drawn: _means(rows, drawn), 0.0, [], [remark], details, measure="interchange accuracy"
+        documents, lambda drawn: _means(rows, drawn), 0.0, [], remarks, details, measure="interchange accuracy"
     )
 
 
@@ -126,8 +130,10 @@ def _details(site: Bench, latent: int, own: Effect, controls: Mapping[int, Effec
     drawn = weights(np.arange(len(site)), seed)
     names = {"moved": own.moved, "random_moved": np.mean([e.moved for e in controls.values()] or [0 * own.moved], 0)}
     spread = {name: estimate(_means(row[None].astype(np.float64), drawn)[0]) for name, row in names.items()}
+    lower, upper = bounds(own.followed.mean(keepdims=True), len(site))
     return {
         "pairs": len(site),
+        "exact_bounds": [round(float(lower[0]), 4), round(float(upper[0]), 4)],
         "changes": round(float(site.changes[:, latent].mean()), 4),
         "random": list(controls),
         "all_latents": round(float(site.everything.followed.mean()), 4),

@@ -79,6 +79,9 @@ def test_a_latent_of_the_concept_is_followed_and_others_are_not(questions, steer
     assert SILENT not in concept.details["random"]  # latents that never differ would be too easy a control
     assert concept.details["changes"] == 1.0
     assert silent.details["changes"] == 0.0
+    assert silent.remarks[1].startswith("the feature has the same activation in both prompts of every pair")
+    assert silent.details["exact_bounds"] == [0.0, pytest.approx(1 - 0.025 ** (1 / 24), abs=1e-4)]  # none of 24
+    assert len(concept.remarks) == 1
     json.dumps(concept.details)
 
 
