@@ -32,6 +32,8 @@ def publish(workspace: Workspace) -> int:
 
 def _behind(workspace: Workspace) -> list[Path]:
     parts = parts_of(workspace.folder / "responses")
+    if not parts:
+        return []
     with workspace.read() as db:
         known = dict(db.execute("select part, bytes from response_parts").fetchall())
     return [part for part in parts if part.stat().st_size > known.get(part.name, 0)]

@@ -77,11 +77,9 @@ def judged(
     "behaviour",
     [
         endpoint.always(True),
-        endpoint.always(False),
-        endpoint.with_logprobs(endpoint.always(True), -0.01, -9999.0),
         endpoint.with_logprobs(endpoint.always(False), -9999.0, -9999.0),
     ],
-    ids=["yes", "no", "yes with logprobs", "no with logprobs of -9999"],
+    ids=["yes", "no with log-probabilities of -9999"],
 )
 def test_a_judge_that_always_says_the_same_is_at_the_floor(
     explained: Workspace, monkeypatch: pytest.MonkeyPatch, behaviour: endpoint.Behaviour
@@ -108,13 +106,10 @@ def test_a_coin_is_at_the_floor(explained: Workspace, monkeypatch: pytest.Monkey
         assert row["difference_lower"] <= 0 <= row["difference_upper"]
 
 
-@pytest.mark.parametrize("logprobs", [False, True])
 def test_an_oracle_that_errs_one_time_in_ten_scores_what_it_is(
-    explained: Workspace, monkeypatch: pytest.MonkeyPatch, logprobs: bool
+    explained: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = endpoint.oracle(WORDS, flips=0.1)
-    judge = endpoint.with_logprobs(judge, 0.0, -9999.0) if logprobs else judge
-    found, _ = judged(explained, monkeypatch, judge, windows=60)
+    found, _ = judged(explained, monkeypatch, endpoint.oracle(WORDS, flips=0.1), windows=60)
     for row in found:  # an error rate of a tenth on either side is an AUROC of 0.9
         assert row["lower"] <= 0.9 <= row["upper"]
         assert row["difference_lower"] > 0
@@ -123,19 +118,17 @@ def test_an_oracle_that_errs_one_time_in_ten_scores_what_it_is(
 
 
 def test_an_oracle_that_does_not_err_scores_one(explained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [row["value"] for row in judged(explained, monkeypatch, endpoint.oracle(WORDS))[0]] == [1.0] * len(TEXTS)
+    judge = endpoint.with_logprobs(endpoint.oracle(WORDS), 0.0, -9999.0)
+    assert [row["value"] for row in judged(explained, monkeypatch, judge)[0]] == [1.0] * len(TEXTS)
 
 
 FAILING = {
-    "prose": (lambda *_: endpoint.says("Passage 1 is active."), "parse_failed: not a JSON object: 'Passage 1"),
     "truncated": (
         lambda *_: endpoint.says('{"active": [true, fal', finish_reason="length"),
         "parse_failed: cut off at ",
     ),
     "wrong count": (lambda *_: endpoint.says('{"active": [true, true]}'), "parse_failed: 2 judgements for 5 passages"),
-    "no list": (lambda *_: endpoint.says('{"active": "yes"}'), "parse_failed: the answer is no list"),
     "refusal": (lambda *_: endpoint.says("", message={"refusal": "I will not."}), "refused: I will not."),
-    "filtered": (lambda *_: endpoint.says("", finish_reason="content_filter"), "refused: content filter"),
     "bad request": (lambda *_: endpoint.error(400), "failed: status 400: no"),
 }
 
@@ -152,23 +145,19 @@ def test_what_fails_is_counted_and_never_scored(
         assert row["details"]["failures"] == 2 * 2 * WINDOWS // 5  # two texts, two orders, five windows a request
     states = [row["state"] for row in rows(explained, "responses")]
     assert len(states) >= len(TEXTS) * 2 * 2 * WINDOWS // 5
-    assert reason.startswith("parse_failed: 2 ") or "no list" in reason or set(states) == {reason.partition(":")[0]}
+    assert reason.startswith("parse_failed: 2 ") or set(states) == {reason.partition(":")[0]}
 
 
 def test_failures_of_some_are_left_out_and_counted(explained: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    troubles = {
-        "failed": (lambda *_: endpoint.error(500), "failed: status 500: no, 2 times"),
-        "timed_out": (endpoint.stalls(0.5), "timed_out: no answer in 0.2 seconds, 2 times"),
-    }
-    for state, (trouble, reason) in troubles.items():
-        behaviour = endpoint.for_some(0.25, trouble, endpoint.oracle(WORDS))
-        found, _ = judged(explained, monkeypatch, behaviour, llm_tries=2, llm_timeout=0.2)
-        failures = [row["details"]["failures"] for row in found]
-        told = sum(row["state"] == state for row in rows(explained, "responses"))
-        assert told - 1 <= sum(failures) <= told  # the first request of all asks for log-probabilities and is no trial
-        assert sum(failures) > 0
-        assert {r for row in found for r in row["details"]["reasons"]} == {reason}
-        assert all(row["value"] == 1.0 for row in found if row["value"] is not None)
+    behaviour = endpoint.for_some(0.15, lambda *_: endpoint.error(500), endpoint.oracle(WORDS))
+    behaviour = endpoint.for_some(0.08, endpoint.stalls(0.5), behaviour)
+    found, _ = judged(explained, monkeypatch, behaviour, llm_tries=2, llm_timeout=0.3, windows=40)
+    failures = sum(row["details"]["failures"] for row in found)
+    told = sum(row["state"] in ("failed", "timed_out") for row in rows(explained, "responses"))
+    assert told - 1 <= failures <= told  # the first request of all asks for log-probabilities and is no trial
+    reasons = {r for row in found for r in row["details"]["reasons"]}
+    assert reasons == {"failed: status 500: no, 2 times", "timed_out: no answer in 0.3 seconds, 2 times"}
+    assert all(row["value"] == 1.0 for row in found)
 
 
 def test_a_storm_of_rate_limits_that_passes_costs_nothing(
@@ -185,22 +174,21 @@ def test_a_storm_of_rate_limits_that_passes_costs_nothing(
     assert {row["state"] for row in asked} == {"ok"}
 
 
-@pytest.mark.parametrize(("status", "state"), [(429, "rate_limited"), (500, "failed")])
 def test_a_storm_that_does_not_pass_ends_the_run_and_only_what_failed_is_asked_again(
-    explained: Workspace, monkeypatch: pytest.MonkeyPatch, status: int, state: str
+    explained: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answered, well = 10, [False]
 
     def behave(body: dict[str, Any], before: int) -> endpoint.Reply:
         calm = well[0] or before < answered
-        return endpoint.oracle(WORDS)(body, before) if calm else endpoint.error(status)
+        return endpoint.oracle(WORDS)(body, before) if calm else endpoint.error(429)
 
     config = ScoreConfig(scorers="detection", windows=40, calibrate=False, llm_tries=2, llm_parallel=4)
     with endpoint.serve(behave) as (url, received):
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         with pytest.raises(Mistake, match=r"failed 32 requests in a row\. What was answered is kept: .* --retry"):
             score(explained, config)
-        assert [r["state"] for r in rows(explained, "responses")].count(state) >= 32
+        assert [r["state"] for r in rows(explained, "responses")].count("rate_limited") >= 32
         assert all(row["value"] is None for row in rows(explained))
         (run,) = (r for r in rows(explained, "runs") if r["verb"] == "score")
         assert (run["status"], "in a row" in run["error"]) == ("failed", True)
