@@ -51,6 +51,8 @@ ACTIVE = 32
 WHOLE = 4
 """Blocks in a document."""
 ROUNDS = 2
+LAYERS = ([5, 10, 15, 20, 25], [10])
+"""Where dictionaries are, of 30 blocks: ours stops after the last of them."""
 PAIRS = (("float32", "bfloat16"), ("float32", "float32"), ("bfloat16", "bfloat16"))
 """Delphi's precision and ours. The first is what each chooses: delphi without a GPU takes the files' own."""
 LEAST_COMMON, LEAST_R = 0.99, 0.999
@@ -93,12 +95,11 @@ class Ground:
 
     @classmethod
     @contextlib.contextmanager
-    def make(cls, setting: Setting) -> Iterator[Ground]:
+    def make(cls, setting: Setting, layers: list[int]) -> Iterator[Ground]:
         with tempfile.TemporaryDirectory(prefix="lacewing-bench-") as name:
             folder = Path(name)
             model, text = _tiny(folder) if setting.quick else (DEFAULT_MODEL, None)
             subject = Subject.open(model)
-            layers = setting.of([5, 10, 15, 20, 25], [0, 1])
             task = Caching(
                 model=str(subject.folder), dtype="float32", layers=layers, weights=str(folder), dictionaries=[],
                 workspace=str(folder / "workspace"), text="", blocks="", tokens=0, context=setting.of(128, 32),
@@ -121,7 +122,8 @@ class Ground:
         """The ground with a text of its own of about `tokens` tokens, in documents of whole blocks and whole passes."""
         room = (self.task.context - len(self.subject.prefix)) * WHOLE
         text = self.folder / f"text-{tokens}.jsonl"
-        wanted = max(tokens // (room * self.task.batch), 1) * self.task.batch
+        together = self.task.batch // WHOLE
+        wanted = max(tokens // (room * together), 1) * together
         rows = [json.dumps({"text": row}) for row in self._rows(source, room, wanted)]
         text.write_text("\n".join(rows))
         made = Ground(
@@ -195,10 +197,12 @@ class Ground:
 
 
 def tables(setting: Setting) -> Iterator[Table]:
-    with Ground.make(setting) as ground:
-        done: dict[str, Run] = {}
-        yield _rates(ground, setting, done)
-        yield _memory(ground, setting, done)
+    for layers in setting.of(LAYERS, ([0, 1],)):
+        with Ground.make(setting, layers) as ground:
+            done: dict[str, Run] = {}
+            yield _rates(ground, setting, done)
+            if len(layers) > 1:
+                yield _memory(ground, setting, done)
     yield windows(setting)
 
 
@@ -208,7 +212,8 @@ def _rates(ground: Ground, setting: Setting, done: dict[str, Run]) -> Table:
         "delphi's precision", "ours", "delphi, tokens/s", "ours, tokens/s", "ratio", "until found", "of processor time",
         "until found", "common", "r",
     )  # fmt: skip
-    table = Table(f"Harvesting {ground.task.tokens:,} tokens of {len(ground.task.layers)} dictionaries", columns)
+    where = ", ".join(map(str, ground.task.layers))
+    table = Table(f"Harvesting {ground.task.tokens:,} tokens of dictionaries after blocks {where}", columns)
     massive = 0.0
     for theirs, ours in setting.of(PAIRS, PAIRS[1:2]):
         sides = {
@@ -310,8 +315,8 @@ def _of_theirs(ground: Ground, task: Caching, layer: int) -> tuple[np.ndarray, n
 def _memory(ground: Ground, setting: Setting, done: dict[str, Run]) -> Table:
     """Both sides with the tokens, as `done`, and with a tenth of them."""
     tenth = ground.sized(ground.task.tokens // 10, _source(ground, setting))
-    columns = ("side", "tokens", "at most", "ten times the tokens", "at most", "grown by")
-    table = Table("Memory beyond the open model, MB", columns)
+    columns = ("side", "tokens", "MB", "more tokens", "MB", "grown by")
+    table = Table("Memory at most, beyond the open model", columns)
     for side, large in done.items():
         small = tenth.run(side, "float32")[0]
         grown = large.grown - small.grown
