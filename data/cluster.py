@@ -1,8 +1,9 @@
 """A pool on Ray: workers are processes that keep what they opened, on this machine or on every machine of a cluster.
 
 1. On this machine a cluster is started for the one command: bound to 127.0.0.1 and behind a token of its own, no
-   dashboard, nothing reported anywhere, its files in a temporary folder that goes with it. The system ends its processes
-   when the driver dies, however it dies; the folder of a driver that was killed is removed by the next one.
+   dashboard, nothing reported anywhere, its files in a temporary folder that goes with it. When the driver dies, however
+   it dies, the system ends the workers at once, and Ray's own helpers end within a minute; the folder of a driver that was
+   killed is removed by the next one.
 2. A cluster elsewhere is only joined. Its machines need the same lacewing, and the workspace as a folder that they share.
 3. A worker (a Ray actor) is given an item once it is up, and one at a time: of what it dies is then certain.
 4. A worker that died is replaced; its item goes to the next that is free.
