@@ -18,6 +18,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -31,7 +32,7 @@ from autointerp.after.labels import of_run
 from autointerp.after.stability_config import StabilityConfig
 from autointerp.bootstrap import weights
 from autointerp.config import ExplainConfig, ScoreConfig
-from autointerp.explain import explain
+from autointerp.explain import explain, features_of
 from autointerp.records import Explanation
 from autointerp.score import score
 from autointerp.tools import Tools
@@ -55,11 +56,10 @@ def stability(workspace: Workspace, config: StabilityConfig, console: Console | 
     Raises `Mistake` as `explain` and `score` do, and when fewer than `FEWEST` features have a label in every draw.
     """
     scorer_of(config.scorer)
-    made = [explain(workspace, one, console) for one in draws_of(config)]
+    made = [explain(workspace, one, console) for one in draws_of(workspace, config)]
     inputs = {"explanations": [one.explanations for one in made]}
     if done := runs.finished(workspace, "stability", config, inputs):
         return done
-    scored = [_scores(workspace, one.run, config, console) for one in made]
     labels = [{label.feature: label for label in of_run(workspace, one.run)} for one in made]
     kept = sorted(set.intersection(*(set(one) for one in labels)))
     if len(kept) < FEWEST:
@@ -67,6 +67,7 @@ def stability(workspace: Workspace, config: StabilityConfig, console: Console | 
             f"{len(kept)} features have a label in all {config.draws} draws; agreement takes {FEWEST}. "
             f"Name more features with --features, or see why explaining fails with `lacewing sql`."
         )
+    scored = [_scores(workspace, one.run, config, console) for one in made]
     with runs.start(workspace, "stability", config, seed=config.seed, inputs=inputs) as run:
         about = " ".join(one.run for one in made)
         lost = len({feature for one in made for feature in _features(workspace, one.explanations)}) - len(kept)
@@ -78,10 +79,11 @@ def stability(workspace: Workspace, config: StabilityConfig, console: Console | 
     return run.run
 
 
-def draws_of(config: StabilityConfig) -> list[ExplainConfig]:
-    """The explain runs: equal but for their seeds."""
-    shared = {f.name: getattr(config, f.name) for f in fields(ExplainConfig) if f.name != "seed"}
-    return [ExplainConfig(seed=config.seed + draw, **shared) for draw in range(config.draws)]
+def draws_of(workspace: Workspace, config: StabilityConfig) -> list[ExplainConfig]:
+    """The explain runs: equal but for their seeds, and of the same features, also where a seed draws these."""
+    features = ",".join(map(str, features_of(workspace, config.features, config.seed)[: config.limit]))
+    shared: dict[str, Any] = {f.name: getattr(config, f.name) for f in fields(ExplainConfig)} | {"features": features}
+    return [ExplainConfig(**shared | {"seed": config.seed + draw}) for draw in range(config.draws)]
 
 
 def _features(workspace: Workspace, ids: Sequence[str]) -> list[Feature]:

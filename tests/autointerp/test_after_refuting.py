@@ -205,8 +205,16 @@ def test_explaining_again_gives_agreement_above_its_null(planted_workspace: Work
     summary = runs.find(planted_workspace, run)["summary"]
     assert (summary["features"], summary["left_out"]) == (3, 1)
     assert stability(planted_workspace, config) == run
-    assert [one.seed for one in draws_of(config)] == [0, 1]
-    assert draws_of(config)[0] == ExplainConfig(features=features, explainer="token_lift")
+    assert draws_of(planted_workspace, config) == [
+        ExplainConfig(features=features, explainer="token_lift", seed=seed) for seed in (0, 1)
+    ]
+
+
+def test_every_draw_is_of_the_same_features_though_a_seed_draws_them(planted_workspace: Workspace) -> None:
+    one, two = draws_of(planted_workspace, StabilityConfig(features=f"sample:{D}", limit=3, seed=4, draws=2))
+    assert one.features == two.features
+    assert one.features.count(D) == 3
+    assert [one.seed, two.seed] == [4, 5]
 
 
 def test_too_few_features_and_draws_are_refused(planted_workspace: Workspace) -> None:
