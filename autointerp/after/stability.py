@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -83,7 +83,7 @@ def draws_of(workspace: Workspace, config: StabilityConfig) -> list[ExplainConfi
     """The explain runs: equal but for their seeds, and of the same features, also where a seed draws these."""
     features = ",".join(map(str, features_of(workspace, config.features, config.seed)[: config.limit]))
     shared: dict[str, Any] = {f.name: getattr(config, f.name) for f in fields(ExplainConfig)} | {"features": features}
-    return [ExplainConfig(**shared | {"seed": config.seed + draw}) for draw in range(config.draws)]
+    return [replace(ExplainConfig(**shared), seed=config.seed + draw) for draw in range(config.draws)]
 
 
 def _features(workspace: Workspace, ids: Sequence[str]) -> list[Feature]:
