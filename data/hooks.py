@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from jaxtyping import Int
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -49,3 +51,14 @@ def _edit_output(edit: Edit, _: nn.Module, __: Any, output: Any) -> Any:
     if new is None:
         return None
     return (new, *output[1:]) if isinstance(output, tuple) else new
+
+
+@contextlib.contextmanager
+def narrowed(head: Any, words: Int[Tensor, " words"]) -> Iterator[None]:
+    """In this block the linear layer `head` gives these of its outputs alone."""
+    weight, bias = head.weight[words], None if head.bias is None else head.bias[words]
+    head.forward = functools.partial(nn.functional.linear, weight=weight, bias=bias)
+    try:
+        yield
+    finally:
+        del head.forward

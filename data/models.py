@@ -166,20 +166,12 @@ class Subject:
             except _Stop:
                 return None
 
-    @contextlib.contextmanager
-    def speaking(self, words: Int[Tensor, " words"]) -> Iterator[None]:
+    def speaking(self, words: Int[Tensor, " words"]) -> contextlib.AbstractContextManager[None]:
         """In this block the logits of a pass are of these tokens alone [batch kept words].
 
         All others cost most of a pass that is short and begins late.
         """
-        head = self.model.get_output_embeddings()
-        weight = head.weight[words.to(self.device)]
-        bias = None if head.bias is None else head.bias[words.to(self.device)]
-        head.forward = lambda state: nn.functional.linear(state, weight, bias)
-        try:
-            yield
-        finally:
-            del head.forward
+        return hooks.narrowed(self.model.get_output_embeddings(), words.to(self.device))
 
     def read(self, tokens: Int[Tensor, "batch pos"], sites: Sequence[Site]) -> dict[Site, Tensor]:
         """The values [batch, pos, d_model] at `sites`, from one pass that stops at the deepest.
