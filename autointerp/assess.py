@@ -25,6 +25,7 @@ from autointerp.trials import Trial
 from data.words import Estimate
 
 CHANCE = 0.5
+ALONE = "no control: no other feature has an explanation that says something else"
 COMMON = ("", "random")
 """Kinds of silent window that are drawn as they come."""
 NOTHING = Estimate(np.nan, np.nan, np.nan)
@@ -208,7 +209,8 @@ def _details(trial: Trial, answer: Judgement | Outcome | None) -> dict[str, Any]
         details["windows"] = [_window(item, row) for item, row in rows]
     states = collections.Counter(reason.split(":")[0] for reason in answer.failures)
     details |= {"failures": len(answer.failures), "reasons": sorted(set(answer.failures))[:5], "states": dict(states)}
-    return details | {"remarks": answer.remarks, **answer.details}
+    alone = [] if trial.control else [ALONE]
+    return details | {"remarks": [*answer.remarks, *alone], **answer.details}
 
 
 def _window(item: Item, row: list[float]) -> dict[str, Any]:

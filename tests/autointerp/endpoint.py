@@ -16,6 +16,10 @@ Behaviour = Callable[[dict[str, Any], int], Reply]
 """Given the request's body and how many came before it: status, headers, body."""
 
 
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # with socketserver's 5, connections of a fast client are refused, and each is a try
+
+
 @contextlib.contextmanager
 def serve(behaviour: Behaviour) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Serves until the block ends; yields the base URL and the bodies received so far."""
@@ -44,7 +48,7 @@ def serve(behaviour: Behaviour) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         def log_message(self, format: str, *arguments: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
