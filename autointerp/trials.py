@@ -118,6 +118,11 @@ def _nearest(workspace: Workspace, explanations: Sequence[Explanation]) -> dict[
 
 
 def alike(one: str, other: str) -> bool:
-    """Whether two texts share so many of their words (Jaccard) that they say nearly the same."""
-    left, right = (set(re.findall(r"\w+", text.lower())) for text in (one, other))
+    """Whether two texts share so many of their words (Jaccard) that they say nearly the same.
+
+    Where both quote words, these are compared: labels of one template share what stands around them.
+    """
+    left, right = (set(re.findall(r'"([^"]+)"', text.lower())) for text in (one, other))
+    if not (left and right):
+        left, right = (set(re.findall(r"\w+", text.lower())) for text in (one, other))
     return one == other or len(left & right) >= ALIKE * max(len(left | right), 1)

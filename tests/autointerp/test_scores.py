@@ -136,6 +136,11 @@ def test_a_control_says_something_else_and_is_of_another_feature() -> None:
     assert len(drawn) > 3
 
 
+def test_labels_of_one_template_are_told_apart_by_what_they_quote() -> None:
+    assert not alike('the word "king"', 'the word "queen"')
+    assert alike('the words "king", "queen"', 'text that leads to "queen", "king"')
+
+
 def test_a_hard_control_is_of_the_nearest_feature_that_has_one() -> None:
     one, others = told("a", 0), [told("b", 1), told("c", 2), told("d", 3)]
     order = [Feature("d", n) for n in (9, 3, 1)]
