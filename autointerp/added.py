@@ -189,9 +189,6 @@ def _number(found: Estimate | None, name: str) -> float | None:
 
 
 def _newest(workspace: Workspace) -> str:
-    query = "select run from runs where verb = 'score' and status = 'done' order by finished desc limit 1"
-    with workspace.read() as db:
-        rows = db.execute(query).fetchall()
-    if not rows:
+    if not (found := runs.newest(workspace, "score")):
         raise Mistake("This workspace has no scores. Run `lacewing score` first.")
-    return rows[0][0]
+    return found

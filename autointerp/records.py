@@ -177,12 +177,9 @@ def explanations_of(workspace: Workspace, run: str) -> list[Explanation]:
 
 
 def _newest(workspace: Workspace) -> str:
-    query = "select run from runs where verb = 'explain' and status = 'done' order by finished desc limit 1"
-    with workspace.read() as db:
-        rows = db.execute(query).fetchall()
-    if not rows:
+    if not (found := runs.newest(workspace, "explain")):
         raise Mistake("This workspace has no explanations to score. Run `lacewing explain` first.")
-    return rows[0][0]
+    return found
 
 
 def scored_already(workspace: Workspace, run: str) -> set[tuple[str, str]]:

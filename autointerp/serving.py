@@ -13,7 +13,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -23,9 +22,9 @@ from pathlib import Path
 
 from autointerp.serve_config import ServeConfig
 from data.errors import Mistake
+from data.ports import ADDRESS, check_port
 from data.store import Workspace
 
-ADDRESS = "127.0.0.1"
 PATIENCE = 120.0
 """Seconds for a model to be read."""
 SERVER = """
@@ -50,7 +49,7 @@ def serve_llm(_workspace: Workspace, config: ServeConfig) -> None:
             "serve-llm needs llama.cpp, which the package xllamacpp carries; it is not installed. "
             "Run: pip install 'lacewing[server]'"
         )
-    _check_port(config.port)
+    check_port(config.port, "serve-llm", 8080)
     server = start(path, config)
     try:
         await_answer(server, f"http://{ADDRESS}:{config.port}/v1/models", path)
@@ -138,15 +137,3 @@ def stop(server: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()
-
-
-def _check_port(port: int) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((ADDRESS, port))
-        except OSError as error:
-            raise Mistake(
-                f"Port {port} on {ADDRESS} cannot be used: {error.strerror}. Close what listens there, or choose "
-                f"another with `lacewing serve-llm --port {port + 1 if port < 65535 else 8080}`."
-            ) from error

@@ -9,17 +9,15 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 from dashboard.config import DashboardConfig
-from data.errors import Mistake
+from data.ports import ADDRESS, check_port
 from data.store import Workspace
 
 HERE = Path(__file__).parent
-ADDRESS = "127.0.0.1"
 WORKSPACE = "LACEWING_WORKSPACE"
 """The environment variable that tells the pages which folder to show."""
 
@@ -31,25 +29,12 @@ def serve(workspace: Workspace, config: DashboardConfig | None = None) -> int:
     """
     config = config or DashboardConfig()
     Workspace.open(workspace.folder)
-    check_port(config.port)
+    check_port(config.port, "dashboard", 8501)
     process = subprocess.Popen(command(config), env=environment(workspace))
     try:
         return process.wait()
     finally:
         _end(process)
-
-
-def check_port(port: int) -> None:
-    """Raises `Mistake` when something listens on `port` already."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((ADDRESS, port))
-        except OSError as error:
-            raise Mistake(
-                f"Port {port} on {ADDRESS} cannot be used: {error.strerror}. Perhaps a dashboard is open there; "
-                f"close it, or choose another with `lacewing dashboard --port {port + 1 if port < 65535 else 8501}`."
-            ) from error
 
 
 def environment(workspace: Workspace) -> dict[str, str]:

@@ -176,6 +176,14 @@ def unfinished(workspace: Workspace, verb: str, config: Any, inputs: Mapping[str
     return run if run and not alive(workspace, find(workspace, run)) else None
 
 
+def newest(workspace: Workspace, verb: str) -> str | None:
+    """The run of `verb` that was done last, if any."""
+    query = "select run from runs where verb = ? and status = 'done' order by finished desc limit 1"
+    with workspace.read() as db:
+        found = db.execute(query, [verb]).fetchone()
+    return found[0] if found else None
+
+
 def _newest(workspace: Workspace, recipe: str, condition: str) -> str | None:
     with workspace.read() as db:
         rows = db.execute(

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Bool, Int
 
+from autointerp.reading import half_of
 from autointerp.rule import Rule, plain
 from data.errors import Mistake
 from data.texts import documents
@@ -125,11 +126,6 @@ def corpus(text: str | None, tokens: int) -> Corpus:
             f"give a longer text with --text, or more --tokens."
         )
     return Corpus(tuple(sorted(chosen, key=lambda p: p.number)))
-
-
-def half_of(text: str) -> str:
-    """`explain` or `score`, by the digest of a document's text, so that equal texts are on the same side."""
-    return "explain" if int(digest("half", text, length=2), 16) % 2 else "score"
 
 
 def of_tokens(documents: Sequence[Sequence[str]]) -> Corpus:

@@ -19,10 +19,11 @@ from generated import Made
 from dashboard import evidence, steps
 from dashboard.config import DashboardConfig
 from dashboard.screenshots import served, views
-from dashboard.serve import check_port, command, environment, serve
+from dashboard.serve import command, environment, serve
 from data import queries, runs
 from data.config import docs
 from data.errors import Mistake
+from data.ports import check_port
 from data.store import Workspace
 from data.words import Feature
 
@@ -43,7 +44,7 @@ def test_a_taken_port_is_a_sentence() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(Mistake, match=rf"Port {port} on 127.0.0.1 cannot be used: .* --port {port + 1}"):
-            check_port(port)
+            check_port(port, "dashboard", 8501)
 
 
 def test_serving_refuses_a_missing_workspace(tmp_path: Path) -> None:
