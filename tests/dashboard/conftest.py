@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from streamlit.testing.v1 import AppTest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from generated import Made, make
+
+from dashboard.screenshots import browser_path, served
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +72,33 @@ def show(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Shown]:
         return Shown(app)
 
     return shown
+
+
+@pytest.fixture(scope="module")
+def address(made: Made) -> Iterator[str]:
+    """Where the generated workspace is served."""
+    with served(made.workspace) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page of it; the test fails when the page met an error or asked anything of another machine."""
+    from browsing import watched
+
+    found, faults = watched(browser)
+    yield found
+    assert found.locator(".stException").count() == 0
+    assert faults == []
+    found.context.close()

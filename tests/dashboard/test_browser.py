@@ -1,86 +1,16 @@
-"""The pages in headless Chromium, served as a user gets them.
-
-Every test fails on an error in the browser's console, on a Streamlit exception and on any request that leaves 127.0.0.1.
-"""
+"""The pages in headless Chromium, served as a user gets them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import pytest
+from browsing import MARKS, settled, watched
 from generated import BIDI, HOSTILE, Made
+from playwright.sync_api import Browser, Locator, Page
 
-from dashboard.screenshots import browser_path, served
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-Page = sync_api.Page
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(browser_path() is None, reason="no chromium-headless-shell or chromium in /usr/bin"),
-]
+pytestmark = MARKS
 NODE = "resid_post:5/latent:3@2"
-WAIT = 20_000
-"""Milliseconds: the machine may be busy with training."""
-
-
-@pytest.fixture(scope="module")
-def address(made: Made) -> Iterator[str]:
-    """Where the generated workspace is served."""
-    with served(made.workspace) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=browser_path(), args=["--no-sandbox"])
-        yield found
-        found.close()
-
-
-def watched(browser: sync_api.Browser, **options: object) -> tuple[Page, list[str]]:
-    """A page, and the list that its faults go to."""
-    page = browser.new_context(viewport={"width": 1400, "height": 1000}, **options).new_page()
-    page.set_default_timeout(WAIT)
-    faults: list[str] = []
-    page.on("console", lambda message: faults.append(message.text) if is_fault(message) else None)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda request: faults.append(request.url) if foreign(request.url) else None)
-    return page, faults
-
-
-def is_fault(message: sync_api.ConsoleMessage) -> bool:
-    """Whether a console message is an error of ours.
-
-    Streamlit's own script looks for its server below a deep link's path first (`/circuit/_stcore/health`), gets 404, and
-    then finds it at the root; Chromium reports that as an error.
-    """
-    probe = re.search(r"/\w+/_stcore/(health|host-config)$", message.location["url"])
-    return message.type == "error" and not probe
-
-
-def foreign(url: str) -> bool:
-    """Whether a request leaves this machine."""
-    parts = urlsplit(url)
-    return parts.scheme not in ("data", "blob") and parts.hostname != "127.0.0.1"
-
-
-def settled(page: Page) -> None:
-    """Waits until Streamlit has drawn the page and runs nothing."""
-    page.wait_for_selector(".lw-head, .lw-mistake")
-    page.wait_for_function("!document.querySelector('[data-testid=stApp][data-test-script-state=running]')")
-
-
-@pytest.fixture
-def page(browser: sync_api.Browser) -> Iterator[Page]:
-    found, faults = watched(browser)
-    yield found
-    assert found.locator(".stException").count() == 0
-    assert faults == []
-    found.context.close()
 
 
 def click_node(page: Page, node: str) -> None:
@@ -91,7 +21,7 @@ def click_node(page: Page, node: str) -> None:
     canvas.click(position={"x": x, "y": y})
 
 
-def detail(page: Page, node: str) -> sync_api.Locator:
+def detail(page: Page, node: str) -> Locator:
     """The heading of the pane about `node`."""
     return page.get_by_role("heading", name=node, exact=True)
 
@@ -191,7 +121,7 @@ def test_filters_are_in_the_address(page: Page, address: str) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_both_themes_keep_text_legible(theme: str, browser: sync_api.Browser, address: str) -> None:
+def test_both_themes_keep_text_legible(theme: str, browser: Browser, address: str) -> None:
     page, faults = watched(browser, color_scheme=theme)
     page.goto(f"{address}/circuit?node={NODE}")
     detail(page, NODE).wait_for()

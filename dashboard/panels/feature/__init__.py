@@ -1,0 +1,1 @@
+"""Panels of the Feature page: PLACE (left, right, below), ORDER and `render(shown: ShownFeature)`."""
