@@ -2,7 +2,8 @@
 
 1. A file of `panels/feature/` or `panels/circuit/` is a panel: PLACE (a column of its page), ORDER within it, and
    `render(shown)`. To add a panel, add a file.
-2. `draw` draws those of one place. A panel that meets a `Mistake` shows its sentence; the others are drawn all the same.
+2. `draw` draws those of one place; neighbours whose WIDTH (a share of the row; all of it if not said) leaves room share a
+   row. A panel that meets a `Mistake` shows its sentence; the others are drawn all the same.
 3. What a page has looked up for all of its panels is `ShownFeature` or `ShownCircuit`.
 """
 
@@ -10,7 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
+
+import streamlit as st
 
 from dashboard.widgets import bits
 from data import parts
@@ -47,8 +51,30 @@ def draw(page: str, place: str, shown: ShownFeature | ShownCircuit) -> None:
     """Draws the panels of `page` (feature, circuit) whose PLACE is `place`, by ORDER."""
     package = f"dashboard.panels.{page}"
     found = [parts.load(package, name) for name in parts.names(package)]
-    for panel in sorted((p for p in found if place == p.PLACE), key=lambda p: p.ORDER):
-        try:
-            panel.render(shown)
-        except Mistake as mistake:
-            bits.gap(str(mistake))
+    for row in _rows(sorted((p for p in found if place == p.PLACE), key=lambda p: p.ORDER)):
+        spots = st.columns([_width(panel) for panel in row], gap="medium") if len(row) > 1 else [st.container()]
+        for panel, spot in zip(row, spots, strict=True):
+            with spot:
+                _panel(panel, shown)
+
+
+def _panel(panel: ModuleType, shown: ShownFeature | ShownCircuit) -> None:
+    try:
+        panel.render(shown)
+    except Mistake as mistake:
+        bits.gap(str(mistake))
+
+
+def _width(panel: ModuleType) -> float:
+    return getattr(panel, "WIDTH", 1.0)
+
+
+def _rows(found: Sequence[ModuleType]) -> list[list[ModuleType]]:
+    """Neighbours together as long as their widths fit into one row."""
+    rows: list[list[ModuleType]] = []
+    for panel in found:
+        if rows and sum(map(_width, rows[-1])) + _width(panel) < 1.01:
+            rows[-1].append(panel)
+        else:
+            rows.append([panel])
+    return rows
