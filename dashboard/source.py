@@ -37,7 +37,8 @@ def ask(query: Callable[..., Answer], *arguments: Any, **options: Any) -> Answer
     """The answer of `query(workspace, ...)`, remembered until the records change."""
     shown = workspace()
     named = tuple(sorted(options.items()))
-    return _remember(str(shown.folder), queries.version(shown), query.__qualname__, arguments, named, _query=query)
+    name = f"{query.__module__}.{query.__qualname__}"
+    return _remember(str(shown.folder), queries.version(shown), name, arguments, named, _query=query)
 
 
 @st.cache_data(max_entries=4, show_spinner=False)

@@ -45,15 +45,19 @@ def _stamp(path: Path) -> str:
 def rows(workspace: Workspace, sql: str, parameters: list[Any] | None = None) -> list[Row]:
     """The answer to `sql` as dicts, JSON columns parsed. Raises `Mistake` when the file stays locked."""
     with workspace.read() as db:
-        result = db.execute(sql, parameters or [])
-        columns = [(column[0], str(column[1]) == "JSON") for column in result.description or []]
-        found = result.fetchall()
+        return asked(db, sql, parameters)
+
+
+def asked(db: Any, sql: str, parameters: list[Any] | None = None) -> list[Row]:
+    """The same of a connection that is open: opening one takes longer than most questions do."""
+    result = db.execute(sql, parameters or [])
+    columns = [(column[0], str(column[1]) == "JSON") for column in result.description or []]
     return [
         {
             name: json.loads(value) if parse and value is not None else value
             for (name, parse), value in zip(columns, row, strict=True)
         }
-        for row in found
+        for row in result.fetchall()
     ]
 
 
