@@ -1,6 +1,7 @@
 """Nodes of a running model are changed: what was predicted beside what happens, and what the same does to others.
 
-1. The prompts are a task's held-out pairs, or one of your own; the nodes are named or a circuit's (`targets`).
+1. The prompts are a task's held-out pairs, or one of your own; the nodes are named or a circuit's first (`targets`). With
+   a circuit and named nodes, these are changed in its model with its dictionaries, on its task.
 2. Before: the metric and the most likely tokens. After: the same with the change made as the passes run (`interventions`).
 3. Predicted: the sum of the sites' estimated effects (`measured`), so that measured beside it shows what nodes at different
    sites do together.
@@ -55,7 +56,7 @@ def intervene(workspace: Workspace, config: InterveneConfig) -> dict[str, Any]:
     wanted = _wanted(workspace, config)
     config = config if config.circuit else _placed(config, wanted)
     setting = _setting(workspace, config)
-    if config.circuit and config.prompt:
+    if config.circuit and config.prompt and any(target.place is not None for target in wanted):
         _same_places(workspace, config, len(prompt_pair(setting.subject, config).clean))
     inputs = {**setting.inputs, "nodes": [str(target) for target in wanted]}
     if done := runs.finished(workspace, "intervene", config, inputs):
@@ -117,7 +118,7 @@ def _placed(config: InterveneConfig, wanted: Sequence[Target]) -> InterveneConfi
 
 
 def _wanted(workspace: Workspace, config: InterveneConfig) -> list[Target]:
-    if not config.circuit:
+    if config.nodes or not config.circuit:
         return targets.named(config.nodes)
     return targets.of_circuit(workspace, config.circuit, config.first)
 

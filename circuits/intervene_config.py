@@ -17,9 +17,9 @@ class InterveneConfig(ProblemConfig):
     nodes: str = ""
     """Nodes with commas between (resid_post:10/latent:7, at one place resid_post:10/latent:7@4), or a file of them."""
     circuit: str = ""
-    """A circuit whose first nodes to change; its task and other options are taken over where left at their default."""
+    """A circuit: its task, dictionaries and other options are taken over where left at their default."""
     first: int = 20
-    """How many of the circuit's nodes."""
+    """How many of the circuit's most important nodes to change, where --nodes names none."""
     do: str = "ablate"
     """What to do to them: a file of circuits/interventions."""
     amount: float | None = None
@@ -48,7 +48,5 @@ class InterveneConfig(ProblemConfig):
         at_least(self, first=1, generate=0, draws=1, steps=0)
         if self.attention not in ATTENTION:
             raise unknown("kind of attention", self.attention, ATTENTION)
-        if self.nodes and self.circuit:
-            raise Mistake("--nodes and --circuit both name nodes; give one of them.")
         if not self.prompt and (self.counterfactual or self.answers):
             raise Mistake("--counterfactual and --answers belong to a --prompt of your own, which is missing.")

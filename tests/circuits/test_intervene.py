@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -341,7 +340,7 @@ def test_the_verb_on_a_task(workspace: Workspace, tiny_model: Path, capsys: pyte
     assert row["measured"] == pytest.approx(row["after"] - row["before"], abs=1e-5)
     assert row["measured_lower"] < row["measured"] < row["measured_upper"]
     assert (row["size"], row["examples"], row["control_task"]) == (2, 8, "agreement")
-    assert json.loads(row["nodes"]) == ["attn_z:1/head:0", "attn_z:1/head:1@5"]
+    assert row["nodes"] == ["attn_z:1/head:0", "attn_z:1/head:1@5"]
     assert len(row["details"]["measured"]) == 8
     assert sum(row["details"]["by_site"].values()) == pytest.approx(row["predicted"], abs=1e-5)
     assert run(capsys, *given)[1] == out  # an equal run is not repeated
@@ -369,7 +368,7 @@ def test_the_verb_on_a_prompt(workspace: Workspace, tiny_model: Path, capsys: py
         (["--do", "swap", "--reference", "zero"], "--reference zero contradicts it"),
         (["--do", "ablait"], "There is no intervention 'ablait'. Did you mean 'ablate'?"),
         (["--attention", "fixed"], "There is no kind of attention 'fixed'. Known: free, frozen."),
-        (["--circuit", "abc"], "--nodes and --circuit both name nodes"),
+        (["--circuit", "abc"], "There is no circuit 'abc'"),
     ):
         status, _, err = run(capsys, "intervene", *prompt, *nodes, *wrong, *at)
         assert status == 2
@@ -386,8 +385,12 @@ def test_the_verb_on_a_circuit(workspace: Workspace, tiny_model: Path, capsys: p
     assert status == 0, err
     row = queries.rows(workspace, "select * from interventions")[0]
     ranked = [n["node"] for n in queries.nodes(workspace, out.strip()) if n["kind"] != "logit"]
-    assert json.loads(row["nodes"]) == ranked[:3]
+    assert row["nodes"] == ranked[:3]
     assert (row["task"], row["examples"], row["circuit"]) == ("agreement", 4, out.strip())
+    _, said, _ = run(capsys, "intervene", "--circuit", out.strip(), "--nodes", ranked[4], "--draws", "1", *at)
+    named = queries.rows(workspace, "select * from interventions where size = 1")[0]
+    assert (named["nodes"], named["circuit"], named["task"]) == ([ranked[4]], out.strip(), "agreement")
+    assert named["examples"] == 4, said  # the circuit's own pairs
     refused = run(capsys, "intervene", "--circuit", out.strip(), "--prompt", "The key", *at)
     assert "are at 6 places (prefix, The, subject, preposition, the, attractor)" in refused[2]
     assert "There is no circuit 'zzz'" in run(capsys, "intervene", "--circuit", "zzz", *at)[2]
