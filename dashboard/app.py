@@ -2,7 +2,8 @@
 
 1. Every file of `dashboard/pages/` is a page: TITLE, ICON, ORDER and `render()`. To add a page, add a file.
 2. The address says what is shown (`feature?feature=DIGEST/LATENT`), so reload, Back and a link sent elsewhere agree.
-3. A `Mistake` (no workspace, a newer schema, an id that does not exist) is shown as its sentence, with a way on.
+3. Where other machines can reach the pages, `login.admitted` asks for the password first.
+4. A `Mistake` (no workspace, a newer schema, an id that does not exist) is shown as its sentence, with a way on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from dashboard import login
 from dashboard.widgets import bits
 from data import parts
 from data.errors import Mistake
@@ -36,7 +38,10 @@ def main(start: str | None = None) -> None:
         for name, module in zip(names, modules, strict=True)
     }
     st.session_state["pages"] = pages
-    st.navigation(list(pages.values()), position="top").run()
+    let_in = login.admitted()
+    page = st.navigation(list(pages.values()), position="top" if let_in else "hidden")
+    if let_in:
+        page.run()
 
 
 def show(render: Callable[[], None]) -> None:

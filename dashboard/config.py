@@ -12,7 +12,10 @@ class DashboardConfig:
     """Where the pages are served."""
 
     port: int = 8501
-    """Port on 127.0.0.1."""
+    """Port on 127.0.0.1, or on every interface with --public."""
+    public: str = ""
+    """The name or address by which other machines reach this one, such as lab.example.org: lets them in, with the password
+    that LACEWING_PASSWORD holds. None: this machine alone."""
     browser: bool = False
     """Open a browser window once the pages are up."""
 

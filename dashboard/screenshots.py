@@ -42,14 +42,14 @@ def served(workspace: Workspace) -> Iterator[str]:
     )
     try:
         address = f"http://{ADDRESS}:{port}"
-        _wait(address, process)
+        wait(address, process)
         yield address
     finally:
         process.terminate()
         process.wait(timeout=20)
 
 
-def _wait(address: str, process: subprocess.Popen[bytes]) -> None:
+def wait(address: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/_stcore/health") as answer:

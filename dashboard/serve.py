@@ -4,6 +4,7 @@
 2. The port is tried: one that is taken is a sentence too.
 3. Streamlit runs in a process of its own, bound to 127.0.0.1, sending no usage statistics; the workspace's folder
    reaches the pages in the environment variable `LACEWING_WORKSPACE`. Ctrl-C or SIGTERM here ends it.
+4. With `--public HOST` it is bound to every interface, wants a password (`dashboard.login`), and says what that means.
 """
 
 from __future__ import annotations
@@ -13,13 +14,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+from rich.console import Console
+
 from dashboard.config import DashboardConfig
+from data.errors import Mistake
 from data.ports import ADDRESS, check_port
 from data.store import Workspace
 
 HERE = Path(__file__).parent
 WORKSPACE = "LACEWING_WORKSPACE"
 """The environment variable that tells the pages which folder to show."""
+PUBLIC, PASSWORD = "LACEWING_PUBLIC", "LACEWING_PASSWORD"
+"""The environment variables that tell the pages to ask who is there, and what to expect."""
+EVERYWHERE = "0.0.0.0"
+SHORTEST = 12
+"""Characters of a password: it stands between a network and every file that this user can read."""
 
 
 def serve(workspace: Workspace, config: DashboardConfig | None = None) -> int:
@@ -30,29 +39,45 @@ def serve(workspace: Workspace, config: DashboardConfig | None = None) -> int:
     config = config or DashboardConfig()
     Workspace.open(workspace.folder)
     check_port(config.port, "dashboard", 8501)
-    process = subprocess.Popen(command(config), env=environment(workspace))
+    if config.public:
+        Console(stderr=True).print(_warning(config.public, config.port), style="bold yellow", markup=False)
+    process = subprocess.Popen(command(config), env=environment(workspace, public=bool(config.public)))
     try:
         return process.wait()
     finally:
         _end(process)
 
 
-def environment(workspace: Workspace) -> dict[str, str]:
-    """The environment of the server: ours, the folder, and where our packages are."""
+def environment(workspace: Workspace, *, public: bool = False) -> dict[str, str]:
+    """The environment of the server: ours, the folder, where our packages are, and whether to ask who is there."""
     places = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {WORKSPACE: str(workspace.folder.resolve()), "PYTHONPATH": os.pathsep.join(places)}
+    ours = {k: v for k, v in os.environ.items() if k != PUBLIC} | ({PUBLIC: "yes"} if public else {})
+    return ours | {WORKSPACE: str(workspace.folder.resolve()), "PYTHONPATH": os.pathsep.join(places)}
+
+
+def _warning(host: str, port: int) -> str:
+    """What it means to let others in. Raises `Mistake` when there is no password, or one that is guessed soon."""
+    if len(os.environ.get(PASSWORD, "")) < SHORTEST:
+        raise Mistake(
+            f"--public lets other machines reach the pages, from which jobs are started and files read. Set a password of "
+            f"at least {SHORTEST} characters in the environment variable {PASSWORD}, or leave --public out."
+        )
+    return (
+        f"Anyone who can reach {host}:{port} and knows the password can see this workspace and start jobs as you. The "
+        "password travels unencrypted: put HTTPS in front (a reverse proxy), or use an SSH tunnel instead of --public."
+    )
 
 
 def command(config: DashboardConfig) -> list[str]:
     """The command line of the server."""
     options = {
-        "server.address": ADDRESS,
+        "server.address": EVERYWHERE if config.public else ADDRESS,
         "server.port": config.port,
         "server.headless": str(not config.browser).lower(),
         "server.fileWatcherType": "none",
         "server.showEmailPrompt": "false",
         "browser.gatherUsageStats": "false",
-        "browser.serverAddress": ADDRESS,
+        "browser.serverAddress": config.public or ADDRESS,
         "client.toolbarMode": "viewer",
         "client.showErrorDetails": "type",
         "theme.base": HERE / "theme.toml",
