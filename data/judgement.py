@@ -2,7 +2,8 @@
 
 1. `say` adds statements to the history (`judgements`) in one short transaction. A statement without a value takes back
    what the same person said before.
-2. `undo` says again what stood before the rater's newest act that was not undone yet; of one subject alone if one is named.
+2. `undo` says again what stood before the newest act of a rater that was not undone yet; of what is named alone, if
+   anything is.
 3. The label of a feature stands in `labels` too, one row for each author, where `lacewing sql` looks for it.
 
 Writers of one process take turns; those of others wait for the file. Who may see whose rating: `queries.of_judgement`.
@@ -135,11 +136,11 @@ def create_list(workspace: Workspace, who: str, title: str, items: Sequence[str]
     return name
 
 
-def undo(workspace: Workspace, who: str, subject: str | None = None) -> Undone | None:
-    """Takes back the newest act of `who` (about `subject`) that stands; None when there is none."""
+def undo(workspace: Workspace, who: str, *things: str) -> Undone | None:
+    """Takes back the newest act of `who` (on one of `things`: subjects or items) that stands; None when there is none."""
     who, now = rater(who), datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
     with _TURN, workspace.write() as db:
-        found = db.execute(_LAST, [who, subject]).fetchall()
+        found = db.execute(_LAST, [who, list(things)]).fetchall()
         if not found:
             return None
         [(batch,)] = found
@@ -160,7 +161,7 @@ def undo(workspace: Workspace, who: str, subject: str | None = None) -> Undone |
 
 
 _LAST = """select batch from judgements j
-    where rater = $1 and undoes is null and ($2 is null or subject = $2)
+    where rater = $1 and undoes is null and (len($2) = 0 or list_contains($2, subject) or list_contains($2, item))
     and not exists (select 1 from judgements u where u.undoes = j.batch) order by number desc limit 1"""
 _SLOT = """select kind, subject, item, max(number) as number from judgements
     where subject in (select unnest($1)) and (rater = $2 or kind in ('list', 'member')) group by all"""

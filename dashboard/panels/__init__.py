@@ -55,10 +55,11 @@ def draw(page: str, place: str, shown: ShownFeature | ShownCircuit) -> None:
         spots = st.columns([_width(panel) for panel in row], gap="medium") if len(row) > 1 else [st.container()]
         for panel, spot in zip(row, spots, strict=True):
             with spot:
-                _panel(panel, shown)
+                one(panel, shown)
 
 
-def _panel(panel: ModuleType, shown: ShownFeature | ShownCircuit) -> None:
+def one(panel: ModuleType, shown: ShownFeature | ShownCircuit) -> None:
+    """Draws one panel, or the sentence that says why it cannot be drawn."""
     try:
         panel.render(shown)
     except Mistake as mistake:

@@ -108,16 +108,17 @@ def lists_with(workspace: Workspace, item: str) -> list[Row]:
     )
 
 
-def last(workspace: Workspace, rater: str, subject: str | None = None) -> Row | None:
-    """What `judgement.undo` would take back: kind, subject, item, value, count."""
+def last(workspace: Workspace, rater: str, *things: str) -> Row | None:
+    """What `judgement.undo` of the same `things` would take back: kind, subject, item, value, count."""
     found = rows(
         workspace,
         """select arg_min(kind, number) as kind, arg_min(subject, number) as subject, arg_min(item, number) as item,
                   arg_min(value, number) as value, count(*) as count
-           from judgements j where rater = $1 and undoes is null and ($2 is null or subject = $2)
+           from judgements j where rater = $1 and undoes is null
+           and (len($2) = 0 or list_contains($2, subject) or list_contains($2, item))
            and not exists (select 1 from judgements u where u.undoes = j.batch)
            group by batch order by max(number) desc limit 1""",
-        [rater, subject],
+        [rater, list(things)],
     )
     return found[0] if found else None
 

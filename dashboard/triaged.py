@@ -1,0 +1,108 @@
+"""What a triage is about, as its address says it, and which feature comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from dashboard import source
+from data.errors import unknown
+from data.queries import of_judgement
+
+Row = Mapping[str, Any]
+EVERYTHING = "all explained features"
+ORDERS = {"uncertain": "most uncertain first", "given": "in the order of the list", "strongest": "most active first"}
+KEPT = ("list", "from", "order")
+"""What of the address stays when another feature is shown."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is judged; `features` None means all that are explained."""
+
+    name: str
+    features: tuple[str, ...] | None
+    order: str
+    list: str = ""
+
+
+def chosen() -> Chosen:
+    """What the address names. Raises `Mistake` for a list or an order that does not exist."""
+    order = st.query_params.get("order", "uncertain")
+    if order not in ORDERS:
+        raise unknown("order of a triage", order, ORDERS)
+    if name := st.query_params.get("list"):
+        row = source.ask(of_judgement.list_of, name)
+        items = source.ask(of_judgement.members, name)
+        features = tuple(item.removeprefix("feature ") for item in items if item.startswith("feature "))
+        return Chosen(f"the list {row['name']}", features, order, name)
+    return Chosen(EVERYTHING, None, order)
+
+
+def choose(shown: Chosen) -> None:
+    """Draws the choice of list and order, which write the address."""
+    known = {"": EVERYTHING} | {row["list"]: row["name"] for row in source.ask(of_judgement.lists) if row["features"]}
+    with st.container(horizontal=True, gap="small"):
+        st.session_state["triage_list"], st.session_state["triage_order"] = shown.list, shown.order
+        st.selectbox("Judge", list(known), format_func=lambda n: known.get(n) or str(n), key="triage_list",
+                     on_change=_write, args=("list",), width=280)  # fmt: skip
+        st.selectbox("Order", list(ORDERS), format_func=lambda n: ORDERS[n], key="triage_order",
+                     on_change=_write, args=("order",), width=230)  # fmt: skip
+
+
+def _write(name: str) -> None:
+    for gone in ("feature", *(("from",) if name == "list" else ())):
+        st.query_params.pop(gone, None)
+    value = st.session_state[f"triage_{name}"]
+    if value and value != "uncertain":
+        st.query_params[name] = value
+    else:
+        st.query_params.pop(name, None)
+
+
+def place(found: Sequence[Row]) -> int | None:
+    """Where in the queue the feature of the address is, or else the first not judged; None when all are."""
+    asked = st.query_params.get("feature")
+    items = [row["item"] for row in found]
+    if asked:
+        if asked not in items:
+            raise unknown("feature in this queue", asked, items[:8], "Open it on the Feature page instead.")
+        return items.index(asked)
+    return next((n for n, row in enumerate(found) if not row["handled"]), None)
+
+
+def after(found: Sequence[Row], here: int) -> str | None:
+    """The next feature that is not judged yet, round the end; None when this was the last."""
+    order = [*range(here + 1, len(found)), *range(here)]
+    return next((found[n]["item"] for n in order if not found[n]["handled"]), None)
+
+
+def about(standing: Row, found: Sequence[Row]) -> str | None:
+    """The feature of the queue that a statement is about."""
+    names = (standing["subject"], standing["item"].removeprefix("feature "))
+    return next((row["item"] for row in found if row["item"] in names or row["explanation"] in names), None)
+
+
+def show(item: str | None) -> None:
+    """Writes the feature to the address."""
+    if item:
+        st.query_params["feature"] = item
+    else:
+        st.query_params.pop("feature", None)
+
+
+def query(**more: str) -> dict[str, str]:
+    """The address of this triage with something else in it."""
+    return {name: st.query_params[name] for name in KEPT if name in st.query_params} | more
+
+
+def pair(names: Sequence[str], who: str) -> tuple[str, str]:
+    """The two raters that are compared: oneself and the busiest other, unless others are chosen."""
+    mine = names.index(who) if who in names else 0
+    first, second = st.columns(2)
+    one = first.selectbox("One rater", names, index=mine, key="one") or names[0]
+    others = [name for name in names if name != one]
+    return one, second.selectbox("The other", others, key="other") or others[0]
