@@ -15,6 +15,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -31,9 +32,17 @@ START = 60.0
 """Seconds the server may take to come up."""
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server of some workspace."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+
+
 @contextlib.contextmanager
-def served(workspace: Workspace) -> Iterator[str]:
-    """The address of a server of `workspace` on a free port; ended on leaving."""
+def server(workspace: Workspace) -> Iterator[Server]:
+    """A server of `workspace` on a free port; ended on leaving."""
     with socket.socket() as probe:
         probe.bind((ADDRESS, 0))
         port = probe.getsockname()[1]
@@ -43,10 +52,17 @@ def served(workspace: Workspace) -> Iterator[str]:
     try:
         address = f"http://{ADDRESS}:{port}"
         wait(address, process)
-        yield address
+        yield Server(address, process)
     finally:
         process.terminate()
         process.wait(timeout=20)
+
+
+@contextlib.contextmanager
+def served(workspace: Workspace) -> Iterator[str]:
+    """The address of a server of `workspace`; ended on leaving."""
+    with server(workspace) as found:
+        yield found.address
 
 
 def wait(address: str, process: subprocess.Popen[bytes]) -> None:
