@@ -1,6 +1,6 @@
 """The pages, served by `lacewing dashboard`.
 
-1. Every file of `dashboard/pages/` is a page: TITLE, ICON, ORDER and `render()`. To add a page, add a file.
+1. Every file of `dashboard/pages/` is a page: TITLE, ICON, GROUP (of the menu), ORDER, `render()`. To add one, add a file.
 2. The address says what is shown (`feature?feature=DIGEST/LATENT`), so reload, Back and a link sent elsewhere agree.
 3. Where other machines can reach the pages, `login.admitted` asks for the password first.
 4. A `Mistake` (no workspace, a newer schema, an id that does not exist) is shown as its sentence, with a way on.
@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 
 import streamlit as st
+from streamlit.navigation.page import StreamlitPage
 
 from dashboard import login
 from dashboard.widgets import bits
@@ -39,9 +41,17 @@ def main(start: str | None = None) -> None:
     }
     st.session_state["pages"] = pages
     let_in = login.admitted()
-    page = st.navigation(list(pages.values()), position="top" if let_in else "hidden")
+    page = st.navigation(_groups(modules, pages), position="top" if let_in else "hidden")
     if let_in:
         page.run()
+
+
+def _groups(modules: Sequence[ModuleType], pages: Mapping[str, StreamlitPage]) -> dict[str, list[StreamlitPage]]:
+    """The pages under their groups' names, groups in the order of their first page."""
+    groups: dict[str, list[StreamlitPage]] = {}
+    for module, page in zip(modules, pages.values(), strict=True):
+        groups.setdefault(getattr(module, "GROUP", ""), []).append(page)
+    return groups
 
 
 def show(render: Callable[[], None]) -> None:
