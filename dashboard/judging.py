@@ -72,7 +72,7 @@ def told(standing: Row | None) -> str:
     if standing["count"] > 1:
         return f"{standing['count']} changes of a list"
     value = standing["value"]
-    said = f" {readable(value, 30)}" if value and standing["kind"] not in ("triage", "member") else ""
+    said = f" “{readable(value, 30)}”" if value and standing["kind"] not in ("triage", "member") else ""
     return f"{NAMES[standing['kind']]}{said}" + (" taken back" if value is None else "")
 
 

@@ -45,12 +45,11 @@ def chosen() -> Chosen:
 def choose(shown: Chosen) -> None:
     """Draws the choice of list and order, which write the address."""
     known = {"": EVERYTHING} | {row["list"]: row["name"] for row in source.ask(of_judgement.lists) if row["features"]}
-    with st.container(horizontal=True, gap="small"):
-        st.session_state["triage_list"], st.session_state["triage_order"] = shown.list, shown.order
-        st.selectbox("Judge", list(known), format_func=lambda n: known.get(n) or str(n), key="triage_list",
-                     on_change=_write, args=("list",), width=280)  # fmt: skip
-        st.selectbox("Order", list(ORDERS), format_func=lambda n: ORDERS[n], key="triage_order",
-                     on_change=_write, args=("order",), width=230)  # fmt: skip
+    st.session_state["triage_list"], st.session_state["triage_order"] = shown.list, shown.order
+    st.selectbox("Judge", list(known), format_func=lambda n: known.get(n) or str(n), key="triage_list", width=260,
+                 on_change=_write, args=("list",), label_visibility="collapsed")  # fmt: skip
+    st.selectbox("Order", list(ORDERS), format_func=lambda n: ORDERS[n], key="triage_order", width=220,
+                 on_change=_write, args=("order",), label_visibility="collapsed")  # fmt: skip
 
 
 def _write(name: str) -> None:

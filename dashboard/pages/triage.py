@@ -24,7 +24,8 @@ from data.words import Feature
 
 TITLE = "Triage"
 ICON = ":material/rate_review:"
-ORDER = 31
+GROUP = "Judge"
+ORDER = 41
 PARTS = ("rate", "agreement")
 LEFT = ("examples",)
 RIGHT = ("logits",)
@@ -36,8 +37,8 @@ Row = Mapping[str, Any]
 def render() -> None:
     """Draws the page."""
     chosen = triaged.chosen()
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        bits.heading("Triage", detail=chosen.name)
+    bits.heading("Triage", detail=chosen.name)
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         part = st.segmented_control(
             "Part",
             PARTS,
@@ -47,12 +48,14 @@ def render() -> None:
             required=True,
             label_visibility="collapsed",
         )
-    who = rater.ask("triage_rater")
+        if part == "rate":
+            triaged.choose(chosen)
+        with st.container(width=320):
+            who = rater.ask("triage_rater")
     judging.complaint()
     if part == "agreement":
         _agreement(who)
         return
-    triaged.choose(chosen)
     found = source.ask(of_judgement.queue, who, chosen.features, order=chosen.order)
     if found:
         _one(found, who)
@@ -75,7 +78,7 @@ def _one(found: Sequence[Row], who: str) -> None:
     with left:
         bits.link("feature", f"Feature {feature.latent} of {row['site']}", {"feature": row["item"]})
         _evidence(LEFT, shown)
-    with right:
+    with right, st.container(key="lw_beside"):  # stays in sight while the evidence is scrolled
         judge("triage_judge", _face(found, place, who), lambda done: _act(done, found, place, who))
         _evidence(RIGHT, shown)
 
@@ -101,6 +104,8 @@ def _face(found: Sequence[Row], place: int, who: str) -> dict[str, Any]:
 def _act(done: Mapping[str, Any], found: Sequence[Row], place: int, who: str) -> None:
     """Writes what was done, and the feature that comes next to the address."""
     what = done["do"]
+    # A fast key can come before the page has moved on: it is about the feature that the person saw.
+    place = next((n for n, row in enumerate(found) if row["item"] == done["subject"]), place)
     if what == "undo":
         standing = of_judgement.last(source.workspace(), who)
         if judging.perform(done) and standing:
@@ -108,7 +113,7 @@ def _act(done: Mapping[str, Any], found: Sequence[Row], place: int, who: str) ->
     elif what in ("back", "next"):
         triaged.show(found[(place + (1 if what == "next" else -1)) % len(found)]["item"])
     else:
-        saved = judging.perform(done, member=f"feature {found[place]['item']}", text=found[place]["text"] or "")
+        saved = judging.perform(done, text=found[place]["text"] or "")
         if saved and what in ("rate", "skip"):
             triaged.show(triaged.after(found, place))
 

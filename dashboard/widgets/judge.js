@@ -4,6 +4,7 @@ export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector(".root");
   const state = (root.state ??= { drafts: {} });
+  if (data.keys && state.subject && state.subject !== data.subject) document.querySelector("[data-testid=stMain]")?.scrollTo(0, 0);
   if (state.subject !== data.subject) Object.assign(state, { subject: data.subject, shown: !data.hidden, drafts: {}, focus: null });
   state.sent = 0;
 
@@ -165,7 +166,8 @@ export default function (component) {
     event.preventDefault();
   }
   draw();
-  if (!data.keys) return;
-  document.addEventListener("keydown", pressed);
-  return () => document.removeEventListener("keydown", pressed);
+  state.off?.();  // this function runs again for new data, and the old listener would speak of the old feature
+  if (data.keys) document.addEventListener("keydown", pressed);
+  state.off = () => document.removeEventListener("keydown", pressed);
+  return () => state.off();
 }
