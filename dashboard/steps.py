@@ -1,19 +1,23 @@
 """What state each run is in, and what to do next, as exact commands.
 
-1. A run that says `running` is `killed` when no process is behind it, `stalled` when its heartbeat is older than
-   `OLD` seconds, else it is really running.
+1. A run that says `running` is `killed` when no process is behind it (nor one that has got the same number since),
+   `stalled` when its heartbeat is older than `OLD` seconds, else it is really running. How long its phase will take yet is
+   told from the pace of that phase so far.
 2. The next steps follow the sentence of the house: train, harvest, trace, explain, score; each missing piece names the
    command that makes it, and an interrupted training the one that goes on with it.
 """
 
 from __future__ import annotations
 
+import datetime
 import shlex
+import socket
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from dashboard import processes
 from data import runs
 from data.queries import Counts
 from data.store import Workspace
@@ -37,6 +41,10 @@ class State:
     word: str
     share: float | None
     phase: str
+    left: float | None = field(default=None, compare=False)
+    """Seconds that this phase will take yet, at its pace so far."""
+    age: float | None = field(default=None, compare=False)
+    """Seconds since the last heartbeat."""
 
 
 def state(workspace: Workspace, record: Mapping[str, Any]) -> State:
@@ -46,9 +54,29 @@ def state(workspace: Workspace, record: Mapping[str, Any]) -> State:
     beat = runs.heartbeat(workspace, record["run"])
     share = min(1.0, beat["done"] / beat["total"]) if beat and beat["total"] else None
     phase = str(beat["phase"]) if beat else ""
-    if not runs.alive(workspace, record):
-        return State("killed", share, phase)
-    return State("stalled" if beat and time.time() - beat["time"] > OLD else "running", share, phase)
+    age = time.time() - beat["time"] if beat else None
+    if not runs.alive(workspace, record) or _taken(record, beat):
+        return State("killed", share, phase, age=age)
+    if age is not None and age > OLD:
+        return State("stalled", share, phase, age=age)
+    return State("running", share, phase, _left(beat), age)
+
+
+def _left(beat: Mapping[str, Any] | None) -> float | None:
+    """None until enough of the phase is done to tell."""
+    done, seconds = (beat or {}).get("phase_done") or 0, (beat or {}).get("phase_seconds") or 0
+    if not beat or done <= 0 or seconds < 1:
+        return None
+    return max(0.0, (beat["total"] - beat["done"]) * seconds / done - (time.time() - beat["time"]))
+
+
+def _taken(record: Mapping[str, Any], beat: Mapping[str, Any] | None) -> bool:
+    """Whether the number of the run's process belongs to one that began after the run was last heard of."""
+    if record["host"] != socket.gethostname() or (beat and beat.get("pid") != record["pid"]):
+        return False  # elsewhere, or gone on with by a process that has not told anything yet
+    began = processes.began(record["pid"])
+    heard = record["started"].replace(tzinfo=datetime.UTC).timestamp()
+    return began is not None and began > max(heard, beat["time"] if beat else 0) + 5
 
 
 def command(workspace: Workspace, verb: str) -> str:

@@ -59,6 +59,8 @@ class Run:
     summary: dict[str, Any] = field(default_factory=dict)
     _beat: float = 0.0
     _began: float = field(default_factory=time.monotonic)
+    _phase: tuple[str, float] = ("", 0.0)
+    _since: tuple[float, float] = (0.0, 0.0)
 
     @property
     def folder(self) -> Path:
@@ -68,13 +70,16 @@ class Run:
     def progress(self, phase: str, done: float, total: float, *, force: bool = False) -> None:
         """Tells anyone watching how far this run is; at most one small file write a second."""
         now = time.monotonic()
+        if self._phase != (phase, total):
+            self._phase, self._since = (phase, total), (now, done)
         if now - self._beat < BEAT and not force and done < total:
             return
         self._beat = now
         self.folder.mkdir(parents=True, exist_ok=True)
         aside = self.folder / f".heartbeat.{os.getpid()}.tmp"
         state = {"phase": phase, "done": done, "total": total, "seconds": now - self._began, "time": time.time()}
-        aside.write_text(json.dumps(state | {"pid": os.getpid()}))
+        pace = {"phase_seconds": now - self._since[0], "phase_done": done - self._since[1]}
+        aside.write_text(json.dumps(state | pace | {"pid": os.getpid()}))
         os.replace(aside, self.folder / "heartbeat.json")
 
 
@@ -206,7 +211,8 @@ def find(workspace: Workspace, run: str) -> dict[str, Any]:
 
 
 def heartbeat(workspace: Workspace, run: str) -> dict[str, Any] | None:
-    """The last progress that `run` told, or None: phase, done, total, seconds, time, pid."""
+    """The last progress that `run` told, or None: phase, done, total, seconds, time, pid; and of this phase alone, how
+    long it has taken and how much was done in that time (phase_seconds, phase_done)."""
     try:
         return json.loads((workspace.folder / "metrics" / run / "heartbeat.json").read_text())
     except (OSError, json.JSONDecodeError):

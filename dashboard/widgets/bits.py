@@ -94,7 +94,16 @@ def figures(pairs: Iterable[tuple[str, str, str]]) -> None:
 
 
 def gap(what: str, command: str = "") -> None:
-    """Says that something is missing, why, and which command makes it."""
+    """Says that something is missing, why, and which command makes it; one of this workspace's can be started there."""
+    from dashboard.widgets import job  # it draws with what is here
+
+    if command:
+        job.way(what, command, _gap)
+    else:
+        _gap(what)
+
+
+def _gap(what: str, command: str = "") -> None:
     line = f"<code>{escape(command)}</code>" if command else ""
     st.html(f'<div class="lw-gap"><span>{escape(what)}</span>{line}</div>')
 

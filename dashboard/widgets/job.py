@@ -1,0 +1,203 @@
+"""A job where it belongs: a button with the equal command, and, once started, how it goes.
+
+1. `offer` looks for a job that does or did the same, so that what was started is found again after a reload.
+2. While it goes on, a fragment of its own refreshes it; when it ends the page is drawn again, for it shows something new.
+3. `follow` draws a job that is known, `strip` its lines alone.
+
+A fragment with a timer within a fragment shows stale content (streamlit#16708): there it is drawn without a timer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+from streamlit.errors import StreamlitDuplicateElementKey
+from streamlit.runtime.scriptrunner_utils.script_run_context import ThreadState
+
+from dashboard import commands, jobs, source
+from dashboard.jobs import Job, Seen
+from dashboard.widgets import bits
+from data.errors import Mistake
+from data.queries import of_jobs
+from data.words import digest
+
+EVERY = 2.0
+"""Seconds between two looks at a job that goes on."""
+GLYPHS = {
+    "waiting": "○", "running": "▶", "stalled": "‖", "stopping": "◼", "done": "✓", "failed": "✗", "cancelled": "◼",
+    "stopped": "◼", "killed": "✗",
+}  # fmt: skip
+BAD = ("failed", "killed", "stalled")
+RECENT = 24 * 3600.0
+"""Seconds for which the end of a job is told where it was offered."""
+
+
+def offer(key: str, label: str, verb: str, arguments: Sequence[str], note: str = "") -> None:
+    """A button that starts `lacewing VERB ARGUMENTS` as a job, the equal command beside it, and how the job goes."""
+    found = newest(verb, arguments)
+    if found and found.busy:
+        _after(key, found)
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{key}_row"):
+        start_button(key, label, verb, arguments)
+        command = commands.shown(verb, arguments, source.workspace().folder)
+        st.html(
+            f'<code class="lw-command">{bits.escape(command)}</code> <span class="lw-note">{bits.escape(note)}</span>'
+        )
+    _after(key, found)
+
+
+def newest(verb: str, arguments: Sequence[str]) -> Seen | None:
+    """The newest job that means the same, as it is now."""
+    found = jobs.like(source.workspace(), verb, arguments)
+    return see(found) if found else None
+
+
+def see(job: Job) -> Seen:
+    """The job as it is now; the records of runs come from memory while they stay the same."""
+    return jobs.see(source.workspace(), job, _records())
+
+
+def _records() -> Sequence[Any]:
+    try:
+        return source.ask(of_jobs.processes)
+    except Mistake:
+        return []
+
+
+def start_button(key: str, label: str, verb: str, arguments: Sequence[str], **options: Any) -> None:
+    """The button alone; why the job could not be started is kept for `_said`."""
+    st.button(label, key=f"{key}_start", on_click=_start, args=(key, verb, tuple(arguments)), **options)
+
+
+def _start(key: str, verb: str, arguments: tuple[str, ...]) -> None:
+    try:
+        jobs.start(source.workspace(), verb, arguments)
+        st.session_state.pop(f"{key}_said", None)
+    except Mistake as mistake:
+        st.session_state[f"{key}_said"] = str(mistake)
+
+
+def _said(key: str) -> None:
+    if said := st.session_state.get(f"{key}_said"):
+        st.html(f'<p class="lw-note" role="alert">{bits.escape(said)}</p>')
+
+
+def follow(key: str, seen: Seen, *, lines: int = 6, more: Callable[[Seen], None] | None = None) -> None:
+    """How a job goes, refreshed while it goes on, with a button that stops it; `more` is drawn beneath."""
+    timer = EVERY if seen.busy and not within_fragment() else None
+    st.fragment(_follow, run_every=timer)(key, seen.job.job, busy=seen.busy, lines=lines, more=more)
+
+
+def _follow(key: str, job: str, *, busy: bool, lines: int, more: Callable[[Seen], None] | None) -> None:
+    seen = see(jobs.find(source.workspace(), job))
+    if busy and not seen.busy:
+        st.rerun()
+    strip(seen, lines=lines)
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{key}_bar"):
+        if seen.busy:
+            label = "End at once" if seen.job.cancelled else "Cancel"
+            st.button(label, key=f"{key}_cancel", on_click=_cancel, args=(key, job), icon=":material/stop:")
+        link(seen.job)
+    _said(key)
+    if more:
+        more(seen)
+
+
+def _cancel(key: str, job: str) -> None:
+    try:
+        st.session_state[f"{key}_said"] = jobs.cancel(source.workspace(), job)
+    except Mistake as mistake:
+        st.session_state[f"{key}_said"] = str(mistake)
+
+
+def link(job: Job) -> None:
+    """A way to the job's own page."""
+    bits.link("jobs", f"Job {job.job}", {"job": job.job})
+
+
+def strip(seen: Seen, *, lines: int = 6) -> None:
+    """State, progress, what is left, and the end of the log."""
+    told, word = seen.state, seen.state.word
+    tone = "lw-bad" if word in BAD else "lw-busy" if seen.busy else ""
+    facts = "".join(f"<span>{bits.escape(fact)}</span>" for fact in facts_of(seen))
+    bar = ""
+    if told.share is not None and seen.busy:
+        percent = round(100 * told.share, 1)
+        bar = (
+            f'<div class="lw-bar" role="progressbar" aria-valuenow="{percent}" aria-valuemin="0" aria-valuemax="100" '
+            f'aria-label="{bits.escape(told.phase or "progress")}"><i style="width:{percent}%"></i></div>'
+        )
+    log = log_of(seen.job, lines) if lines else ""
+    st.html(
+        f'<div class="lw-job {tone}" role="status"><div><b>{GLYPHS.get(word, "")} {bits.escape(word)}</b>{facts}</div>'
+        f"{bar}<div><code>{bits.escape(seen.job.command)}</code></div>{log}</div>"
+    )
+
+
+def facts_of(seen: Seen) -> list[str]:
+    """What there is to say of a job beside its state, each in a few words."""
+    told, job = seen.state, seen.job
+    found = [told.phase] if told.phase and seen.busy else []
+    if told.share is not None and seen.busy:
+        found.append(f"{100 * told.share:.0f} %")
+    if told.left is not None and seen.busy:
+        found.append(f"about {bits.duration(told.left)} left in this phase")
+    found.append(f"{'for' if seen.busy else 'took'} {bits.duration((job.ended or time.time()) - job.started)}")
+    if told.word == "stalled" and told.age is not None:
+        found.append(f"no heartbeat for {bits.duration(told.age)}")
+    if told.word in ("failed", "killed") and (said := jobs.sentence(job)):
+        found.append(said)
+    return found
+
+
+def log_of(job: Job, lines: int) -> str:
+    """The end of the log as HTML; empty when nothing was printed."""
+    said = jobs.tail(job, lines)
+    return f'<pre class="lw-log" aria-label="log">{bits.escape(chr(10).join(said))}</pre>' if said else ""
+
+
+def way(what: str, command: str, tell: Callable[[str, str], None]) -> None:
+    """`bits.gap` for a command: `tell` says what is missing; where it is one of ours, a button starts it beside that."""
+    asked = commands.understood(command, os.environ.get("LACEWING_WORKSPACE", ""))
+    key = f"gap_{digest(what, command)}"
+    try:
+        row = st.container(horizontal=True, vertical_alignment="center", key=key) if asked else None
+    except StreamlitDuplicateElementKey:
+        row = None  # the same was said on this page already, with its button
+    if asked is None or row is None:
+        tell(what, command)
+        return
+    seen = newest(asked.verb, asked.words)
+    with row:
+        tell(what, command)
+        if not (seen and seen.busy):
+            _buttons(key, asked)
+    _after(key, seen)
+
+
+def _buttons(key: str, asked: commands.Asked) -> None:
+    with contextlib.suppress(Mistake):  # a command that lacks what only a person can give has the link alone
+        commands.parse(asked.verb, asked.words)
+        start_button(key, "Start", asked.verb, asked.words, help="Runs this command as a job")
+    bits.link("jobs", "Set options", {"verb": asked.verb, "with": shlex.join(asked.words)})
+
+
+def _after(key: str, seen: Seen | None) -> None:
+    _said(key)
+    if seen and seen.busy:
+        follow(key, seen)
+    elif seen and time.time() - (seen.job.ended or seen.job.started) < RECENT:
+        strip(seen, lines=3)
+        link(seen.job)
+
+
+def within_fragment() -> bool:
+    """Whether what is drawn now is part of a fragment."""
+    return ThreadState.get().fragment_id is not None
