@@ -1,0 +1,53 @@
+"""Compare: two circuits, two dictionaries or two prompts, side by side.
+
+1. The address names the kind and the two: `compare?kind=circuits&a=ID&b=ID`. Every file of `dashboard/compare/` is a kind.
+2. What was tested is told apart from what is merely seen: a difference without a test says so, and how to test it.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard.widgets import bits
+from data import parts
+from data.errors import unknown
+
+TITLE = "Compare"
+ICON = ":material/compare_arrows:"
+ORDER = 31
+KINDS = "dashboard.compare"
+
+
+def render() -> None:
+    """Draws the page."""
+    kinds = {name: parts.load(KINDS, name) for name in parts.names(KINDS)}
+    kinds = dict(sorted(kinds.items(), key=lambda item: item[1].ORDER))
+    asked = st.query_params.get("kind", next(iter(kinds)))
+    if asked not in kinds:
+        raise unknown("kind of comparison", asked, kinds)
+    head, choice = st.columns([3, 1], vertical_alignment="bottom")
+    with head:
+        bits.heading("Compare", detail="what two have in common, and what differs")
+    with choice:
+        _kinds({name: module.NAME for name, module in kinds.items()}, asked)
+    kinds[asked].render()
+
+
+def _kinds(names: dict[str, str], asked: str) -> None:
+    st.session_state["compare_kind"] = asked
+    st.segmented_control(
+        "Two what",
+        list(names),
+        format_func=lambda name: names[name],
+        key="compare_kind",
+        on_change=_chosen,
+        label_visibility="collapsed",
+        required=True,
+    )
+
+
+def _chosen() -> None:
+    """Another kind has another pair, and other filters."""
+    kind = st.session_state["compare_kind"]
+    st.query_params.clear()
+    st.query_params["kind"] = kind
