@@ -43,7 +43,7 @@ export default function (component) {
     data.words.forEach((word, i) => {
       const b = make("button"), value = String(i + 1);
       b.append(make("b", "", value));
-      if (data.keys || e.mine === value) b.append(make("span", "", word));
+      if (data.keys || e.mine === value || i === 0 || i === data.words.length - 1) b.append(make("span", "", word));
       b.title = b.ariaLabel = `${value}: ${word}`;
       b.setAttribute("aria-pressed", String(e.mine === value));
       b.disabled = !data.rater;

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
 
-from dashboard import judging, rater, source
+from dashboard import evidence, judging, rater, source, steps
 from dashboard.panels import ShownFeature
-from dashboard.widgets import bits
+from dashboard.widgets import bits, job
+from dashboard.widgets.examples import Block, Manner, Row, examples
 from dashboard.widgets.judge import judge
+from dashboard.widgets.table import Column, Options, cell, effect, row, table
+from dashboard.widgets.tokens import readable
 from data import queries
+from data.queries import of_judgement
+from data.store import Workspace
+from data.words import Feature
 
 PLACE = "right"
 ORDER = 15
+SHOWN = 6
+"""False positives, and as many misses, that are shown of a label."""
+MISTAKES = {
+    "false_positives": ("would fire, is silent", "the label fits these windows, the feature does not fire in them"),
+    "misses": ("fires, would be missed", "the feature fires in these windows, the label does not fit them"),
+}
 
 
 def render(shown: ShownFeature) -> None:
@@ -23,11 +35,77 @@ def render(shown: ShownFeature) -> None:
     explanations = source.ask(queries.explanations, feature)
     bits.section("Your judgement", "saved as you go; others' ratings show once you have rated")
     judging.complaint()
-    with st.container(gap="xsmall"):
-        who = rater.ask("feature_rater")
-        texts = {e["explanation"]: e["text"] for e in explanations}
+    who = rater.ask("feature_rater")
+    texts = {e["explanation"]: e["text"] or "" for e in explanations}
 
-        def act(done: Mapping[str, Any]) -> None:
-            judging.perform(done, member=f"feature {feature}", text=texts.get(done.get("explanation"), "") or "")
+    def act(done: Mapping[str, Any]) -> None:
+        judging.perform(done, member=f"feature {feature}", text=texts.get(str(done.get("explanation")), ""))
 
-        judge("feature_judge", judging.face_of_feature(who, feature, explanations), act)
+    face = judging.face_of_feature(who, feature, explanations)
+    judge("feature_judge", face, act)
+    if who and face["label"]:
+        _worth(shown, who, face["label"])
+
+
+def _worth(shown: ShownFeature, who: str, label: str) -> None:
+    """What the label is worth, once it has been scored."""
+    found = [f for f in source.ask(of_judgement.rescored, shown.feature) if (f["details"] or {}).get("text") == label]
+    newest = [f for f in found if f["run"] == found[0]["run"]]
+    if newest:
+        _scores(newest)
+        with st.expander("What your label would get wrong"):
+            _mistakes(shown, newest[0])
+    else:
+        words = [f"--author={who}", "--", str(shown.feature), label]
+        job.offer("relabel", "Score your label", "relabel", words, note="seconds where windows were scored before")
+
+
+def _scores(found: Sequence[Mapping[str, Any]]) -> None:
+    columns = [
+        Column("Your label by", "line"),
+        Column("Score", "num"),
+        Column("Present label", "num", "on the same windows"),
+        Column("Difference", "num", "yours minus the present label's, paired bootstrap over documents"),
+        Column("Another's", "num", "another feature's label on the same windows: the control"),
+        Column("n", "num", "windows judged"),
+    ]
+    table("relabelled", columns, rows=[_score(f) for f in found], options=Options("Scores of your label", sort=False))
+
+
+def _score(found: Mapping[str, Any]) -> dict[str, Any]:
+    name = found["measure"].removeprefix("AUROC by ")
+    if found["error"]:
+        return row(
+            [name, cell("failed", tone="grey", title=readable(found["error"], 200)), "", "", "", found["trials"]]
+        )
+    swapped = (found["details"] or {}).get("swapped")
+    value = cell(bits.interval(found), **({} if swapped else {"tone": "grey", "title": "no control was scored"}))
+    control = (
+        f"{bits.number(swapped[0], 2)} [{bits.number(swapped[1], 2)}, {bits.number(swapped[2], 2)}]" if swapped else "—"
+    )
+    gained = effect(found["difference"], digits=2) | {"text": bits.interval(found, "difference")}
+    return row([name, value, bits.interval(found, "control"), gained, control, found["trials"]])
+
+
+def _mistakes(shown: ShownFeature, found: Mapping[str, Any]) -> None:
+    record, details = shown.record, found["details"] or {}
+    blocks = []
+    for kind, (name, why) in MISTAKES.items():
+        windows = details.get(kind) or []
+        places = tuple((w["document"], w["start"], w["length"]) for w in windows[:SHOWN])
+        try:
+            cut = source.ask(_cut, shown.feature, record["statistics"].get("harvest"), places)
+        except (*evidence.UNREADABLE, KeyError) as error:
+            bits.gap(f"The windows cannot be read: {error}", steps.command(source.workspace(), "harvest"))
+            return
+        rows = tuple(Row(example, tone="wrong") for example in cut)
+        blocks.append(Block(name, (f"{len(windows)} of {found['trials']} windows", why), rows, "none"))
+    manner = Manner("What the label gets wrong", record["max_activation"])
+    examples("relabelled_windows", blocks, manner, lambda _: None)
+
+
+def _cut(
+    workspace: Workspace, feature: Feature, harvest: str | None, places: Sequence[tuple[int, int, int]]
+) -> list[evidence.Example]:
+    around = evidence.Around(workspace, feature, harvest)
+    return [around.cut(*place) for place in places]
