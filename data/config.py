@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser, config: type) -> None:
     """One argument of `parser` for each field of `config`, its own before those it inherits; absent ones are left out of
     the namespace."""
     help_of = docs(config)
-    for field, kind in sorted(_fields(config).items(), key=lambda item: _depth(config, item[0].name)):
+    for field, kind in sorted(options_of(config).items(), key=lambda item: _depth(config, item[0].name)):
         text = (help_of.get(field.name, "") + _default_text(field)).replace("%", "%%")
         if field.metadata.get("positional"):
             times = "?" if _has_default(field) else None
@@ -68,7 +68,7 @@ def _depth(config: type, name: str) -> int:
 
 def from_arguments(config: type, arguments: argparse.Namespace, file: str | None = None) -> Any:
     """A `config` from a TOML file (if any) and the arguments that were typed, which win."""
-    typed = {f.name: getattr(arguments, f.name) for f in _fields(config) if hasattr(arguments, f.name)}
+    typed = {f.name: getattr(arguments, f.name) for f in options_of(config) if hasattr(arguments, f.name)}
     return build(config, (read_toml(file) if file else {}) | typed, where=file or "the command line")
 
 
@@ -85,7 +85,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 def build(config: type, values: Mapping[str, Any], where: str = "the config") -> Any:
     """A `config` from `values`; raises `Mistake` on an unknown key, a missing field or a wrong type."""
-    fields = {field.name: (field, kind) for field, kind in _fields(config).items()}
+    fields = {field.name: (field, kind) for field, kind in options_of(config).items()}
     for key, value in values.items():
         if key not in fields:
             raise unknown(f"option in {where}:", key, fields)
@@ -98,7 +98,7 @@ def build(config: type, values: Mapping[str, Any], where: str = "the config") ->
 
 def from_text(config: type, values: Mapping[str, str], where: str) -> Any:
     """A `config` from values written as text (`auxiliary=0.1`); raises `Mistake` as `build` does."""
-    kinds = {field.name: kind for field, kind in _fields(config).items()}
+    kinds = {field.name: kind for field, kind in options_of(config).items()}
     return build(config, {key: _value(key, text, kinds.get(key, str), where) for key, text in values.items()}, where)
 
 
@@ -119,7 +119,8 @@ def _check(key: str, value: Any, kind: type, where: str) -> None:
         raise Mistake(f"{key} = {value!r} in {where} is {type(value).__name__}; it should be {kind.__name__}.")
 
 
-def _fields(config: type) -> dict[dataclasses.Field[Any], type]:
+def options_of(config: type) -> dict[dataclasses.Field[Any], type]:
+    """The fields of `config` that can be given, each with the type that a given value has (not None)."""
     hints = typing.get_type_hints(config)
     return {field: _plain(hints[field.name]) for field in dataclasses.fields(config) if field.init}
 
