@@ -205,7 +205,7 @@ class Asked(socketserver.StreamRequestHandler):
                 engine.last = time.monotonic()
 
     def _read(self, engine: Engine) -> dict[str, Any]:
-        found = json.loads(self.rfile.readline(LONGEST))
+        found = dict(json.loads(self.rfile.readline(LONGEST)))
         if not hmac.compare_digest(str(found.get("token", "")), engine.token):
             raise Mistake("This engine belongs to another dashboard: the request does not bear its token.")
         int(found["asker"])
