@@ -24,7 +24,6 @@ from circuits.formats import Portable, Row
 from data import parts, queries, runs
 from data.errors import Mistake
 from data.store import Workspace, append
-from data.weights import locate
 from data.words import digest, digest_files
 
 FORMATS = "circuits.formats"
@@ -97,6 +96,8 @@ def _sizes(portable: Portable) -> Row:
     if not name:
         return {}
     from transformers import AutoConfig
+
+    from data.weights import locate
 
     whole = AutoConfig.from_pretrained(locate(name), local_files_only=True)
     config = whole.get_text_config()
