@@ -46,7 +46,10 @@ def signed(value: float | None, digits: int = 3) -> str:
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as a percentage."""
-    return "—" if value is None else f"{100 * value:.{digits if value >= 1e-3 or value == 0 else 3}f} %"
+    if value is None:
+        return "—"
+    text = f"{100 * value:.{digits if abs(value) >= 1e-3 or value == 0 else 3}f} %"
+    return text.replace("-", "−")
 
 
 def interval(row: Mapping[str, Any], name: str = "value", digits: int = 2) -> str:
