@@ -29,6 +29,15 @@ def readable(token: str, longest: int = LONGEST) -> str:
     return shown + ("…" if len(token) > longest else "")
 
 
+def broken(token: str) -> str:
+    """`readable`, with lines that really break where the token says so."""
+    return (
+        "↵\n".join(readable(part) if part else "" for part in token[:LONGEST].split("\n"))
+        if "\n" in token
+        else readable(token)
+    )
+
+
 def named(token: str) -> str:
     """A token on its own, in a list: spaces alone become visible too."""
     return "␣" * len(token) if token and not token.strip(" ") else readable(token)

@@ -1,50 +1,85 @@
-"""Examples: the text in which a feature fires, by strength."""
+"""Examples: the text in which a feature fires, by strength, and text in which it is silent.
+
+1. The address says how much text is shown around a peak (`context`), whether lines break (`breaks`), whether there are more
+   examples of each kind (`more`), and which one is opened in its whole document (`open=DOCUMENT.TOKEN`).
+2. What examples there are, and how silent ones are chosen, is told in `evidence.py` and `silence.py`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 import streamlit as st
 
-from dashboard import evidence, source, steps
+from dashboard import evidence, look, silence, source, steps
+from dashboard.evidence import CONTEXTS, Around, Asked, Example, Group, Place
 from dashboard.panels import ShownFeature
 from dashboard.widgets import bits
-from dashboard.widgets.examples import example
+from dashboard.widgets.examples import Block, Manner, Row, examples
+from data.store import Workspace
+from data.words import Feature
 
 PLACE = "left"
 ORDER = 10
-CONTEXTS = {"short": evidence.SHORT, "full": evidence.FULL}
+MORE = 4
+"""How many times the usual number of examples `more` shows."""
+CLOSE = "click or press Enter to close"
 
 
 def render(shown: ShownFeature) -> None:
     """Draws the panel."""
-    wanted, record = shown.feature, shown.record
-    head, choice = st.columns([3, 1], vertical_alignment="bottom")
-    with head:
-        bits.section("Examples", "hover a token for its activation; the peak is underlined")
-    with choice:
-        options = list(CONTEXTS)
-        context = st.segmented_control(
-            "Context",
-            options,
-            default=options[0],
-            key="context",
-            bind="query-params",
-            label_visibility="collapsed",
-            required=True,
-        )
+    bits.section("Examples", "one log scale of colour; hover a token for its activation; click a row for its document")
+    if not shown.record["density"]:
+        bits.gap("This feature is dead: it never fired in the harvest, so there is nothing to show.")
+        return
+    asked = _asked(shown.record["statistics"])
+    opened = Place.parse(st.query_params.get("open", ""))
     try:
-        length = CONTEXTS[context or "short"]
-        found = source.ask(evidence.groups, wanted, record["statistics"].get("harvest"), length=length)
+        groups = source.ask(silence.gather, shown.feature, asked)
+        whole = source.ask(_whole, shown.feature, asked.harvest, opened) if opened else None
     except evidence.UNREADABLE as error:
         bits.gap(f"The activations cannot be read: {error}", steps.command(source.workspace(), "harvest"))
         return
-    if not found:
-        bits.gap("This feature is dead: it never fired in the harvest, so there is nothing to show.")
-    for group in found:
-        st.html(_group(group, record["max_activation"]))
+    manner = Manner(
+        f"Examples of feature {shown.feature}", shown.record["max_activation"], look.is_on("breaks"), str(opened or "")
+    )
+    examples("examples", _blocks(groups, whole), manner, lambda place: look.put("open", place))
 
 
-def _group(group: evidence.Group, top: float) -> str:
-    many = f"{group.size:,} window{'s' if group.size > 1 else ''}, showing {len(group.windows)}"
-    span = f"{bits.number(group.low, 2)} to {bits.number(group.high, 2)}"
-    head = f'<div class="lw-group"><b>{bits.escape(group.name)}</b><span>{span}</span><span>{many}</span></div>'
-    return head + "".join(example(w.tokens, w.values, top) for w in group.windows)
+def _asked(statistics: Mapping[str, Any]) -> Asked:
+    """What is asked for, by the controls above the examples."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        context = st.segmented_control(
+            "Context", list(CONTEXTS), default="short", key="context", bind="query-params",
+            label_visibility="collapsed", required=True, width="content",
+        )  # fmt: skip
+        st.checkbox("line breaks", key="breaks", bind="query-params")
+        more = st.checkbox("more of each", key="more", bind="query-params")
+    lift = tuple(str(token) for token, *_ in statistics.get("lift") or [])
+    beside = tuple(int(latent) for latent, _ in statistics.get("neighbours") or [])
+    return Asked(statistics.get("harvest"), CONTEXTS[context or "short"], MORE if more else 1, lift, beside)
+
+
+def _whole(workspace: Workspace, feature: Feature, harvest: str | None, place: Place) -> Example:
+    """The whole document around `place`, or as much of it as is shown."""
+    found = Around(workspace, feature, harvest).show(place, CONTEXTS["document"])
+    end = found.start + len(found.tokens)
+    where = f"document {place.document} ({found.half} half), tokens {found.start} to {end} of {found.length}; {CLOSE}"
+    return replace(found, note=where)
+
+
+def _blocks(groups: list[Group], whole: Example | None) -> list[Block]:
+    made = [_block(group, whole) for group in groups]
+    if whole and not any(row.example is whole for block in made for row in block.rows):
+        return [Block("opened", (), (Row(whole),)), *made]
+    return made
+
+
+def _block(group: Group, whole: Example | None) -> Block:
+    rows = tuple(Row(whole if whole and whole.place == e.place else e) for e in group.examples)
+    span = f"{bits.number(group.low, 2)} to {bits.number(group.high, 2)}" if group.high else ""
+    many = f"{group.size:,} windows, showing {len(rows)}" if group.high else ""
+    said = tuple(text for text in (span, group.note, many) if text)
+    return Block(group.name, said, rows, "There is no such text.")
