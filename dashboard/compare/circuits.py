@@ -76,7 +76,7 @@ def _summary(left: Row, right: Row) -> None:
     for name, says in ALIKE.items():
         rows.append(row([cell(name, tone="quiet"), *_apart(*map(says, sides))]))
     rows.append(row([cell("dictionaries", tone="quiet"), *_dictionaries(left, right)]))
-    columns = [Column("", "line"), Column("Left"), Column("Right")]
+    columns = [Column("What", "line"), Column("Left"), Column("Right")]
     table("compare_summary", columns, rows=rows, options=Options("Both circuits", sort=False, csv="circuits.csv"))
 
 

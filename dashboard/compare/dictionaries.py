@@ -80,7 +80,7 @@ def _metrics(left: Row, right: Row) -> None:
         bits.gap(f"They read different places, {left['site']} and {right['site']}: their numbers are not of one task.")
     known = [d["metrics"] or {} for d in (left, right)]
     shown = [name for name in BASELINES if any(f"{name}_explained_variance" in m for m in known)]
-    columns = [Column("", "line"), Column("Left", "num"), Column("Right", "num"), Column("", "line")]
+    columns = [Column("What", "line"), Column("Left", "num"), Column("Right", "num"), Column("Apart", "line")]
     columns += [
         Column(f"{BASELINES[name]} {side}", "num", "with as many components as that dictionary's L0")
         for name in shown

@@ -50,7 +50,7 @@ def render() -> None:
     if left == right:
         bits.gap("Both texts are the same; change one of them.")
         return
-    answers = [_answer(text, chosen) for text in (left, right)]
+    answers = _answer(left, chosen), _answer(right, chosen)
     known = {name: source.ask(of_comparison.told, name, _latents(answers, name)) for name in chosen}
     _shown(answers, _firing.compared(*answers, known))
 
