@@ -41,6 +41,15 @@ def ask(query: Callable[..., Answer], *arguments: Any, **options: Any) -> Answer
     return _remember(str(shown.folder), queries.version(shown), name, arguments, named, _query=query)
 
 
+def share(query: Callable[..., Answer], *arguments: Any, state: str) -> Answer:
+    """The answer of `query(workspace, *arguments, state)`, kept while `state` stays the same whatever else is written.
+
+    It is one object for all sessions, never copied: for large answers, which nobody may change.
+    """
+    name = f"{query.__module__}.{query.__qualname__}"
+    return _keep(str(workspace().folder), name, arguments, state, _query=query)
+
+
 @st.cache_data(max_entries=4, show_spinner=False)
 def _check(folder: str, version: str) -> None:  # noqa: ARG001 -- the version is the key
     Workspace.open(folder, patience=PATIENCE)
@@ -56,3 +65,14 @@ def _remember(
     _query: Callable[..., Any],
 ) -> Any:
     return _query(Workspace(Path(folder), patience=PATIENCE), *arguments, **dict(options))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _keep(
+    folder: str,
+    name: str,  # noqa: ARG001 -- part of the key
+    arguments: tuple[Any, ...],
+    state: str,
+    _query: Callable[..., Any],
+) -> Any:
+    return _query(Workspace(Path(folder), patience=PATIENCE), *arguments, state)

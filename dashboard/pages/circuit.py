@@ -1,6 +1,7 @@
 """Circuit: which features carry a behaviour, how strongly, how sure that is, and how much of it they explain.
 
-1. The address names everything shown: `circuit?circuit=ID&node=NODE&size=N`. A click only writes it.
+1. The address names everything shown: `circuit?circuit=ID&node=NODE&size=N&view=ID` (`panels/circuit/_address.py`). A click
+   only writes it.
 2. The panels of `panels/circuit/` draw it: PLACE `graph` is the wide column, `side` the one beside it, `below` the rest.
 3. Estimated and exact effects are told apart everywhere.
 """
@@ -14,15 +15,16 @@ import streamlit as st
 
 from dashboard import panels, source, steps
 from dashboard.panels import ShownCircuit
+from dashboard.panels.circuit import _address
+from dashboard.panels.circuit._picture import picture
 from dashboard.widgets import bits, tokens
 from data import queries
-from data.errors import Mistake, unknown
+from data.errors import unknown
+from data.queries import of_graph
 
 TITLE = "Circuit"
 ICON = ":material/account_tree:"
 ORDER = 4
-SIZE = 150
-"""Nodes shown at first: about what can be told apart on the canvas."""
 
 
 def render() -> None:
@@ -32,20 +34,19 @@ def render() -> None:
         bits.heading("Circuit")
         bits.gap("No circuit has been traced yet.", steps.command(source.workspace(), "circuit agreement"))
         return
-    wanted = st.query_params.get("circuit") or circuits[0]["circuit"]
+    wanted = st.query_params.get("circuit") or _address.circuit_of_view() or circuits[0]["circuit"]
     circuit = source.ask(queries.circuit, wanted)
-    nodes, edges = source.ask(queries.nodes, circuit["circuit"]), source.ask(queries.edges, circuit["circuit"])
+    whole = source.share(of_graph.graph, circuit["circuit"], state=source.ask(of_graph.state, circuit["circuit"]))
     _head(circuit, circuits)
-    if not nodes:
+    if not whole.nodes:
         bits.gap(
             "No node is stored for this circuit: the run that traced it did not finish.",
             steps.command(source.workspace(), "circuit agreement"),
         )
         return
-    selected = _selected(nodes)
-    size = _size(sum(1 for n in nodes if n["kind"] != "logit"))
-    visible = [n for n in nodes if n["rank"] <= size or n["kind"] == "logit" or n["node"] == selected]
-    shown = ShownCircuit(circuit, nodes, edges, visible, selected, size)
+    if problem := st.session_state.pop(_address.PROBLEM, ""):
+        bits.gap(problem)
+    shown = _shown(circuit, whole)
     left, right = st.columns([2.15, 1], gap="medium")
     with left:
         panels.draw("circuit", "graph", shown)
@@ -54,23 +55,24 @@ def render() -> None:
     panels.draw("circuit", "below", shown)
 
 
-def _selected(nodes: Sequence[Mapping[str, Any]]) -> str | None:
+def _shown(circuit: Mapping[str, Any], whole: of_graph.Graph) -> ShownCircuit:
+    """What the address shows of the circuit."""
+    marks = _address.marks(circuit["circuit"], whole.numbers)
+    selected = _selected(whole, [group["id"] for group in marks.groups])
+    choice = _address.choice(whole)
+    found = picture(whole, circuit["prompt"] or {}, choice, marks, selected)
+    return ShownCircuit(
+        circuit, whole.nodes, whole.edges, found.visible, selected, choice.size, whole, found.drawn, marks, found.block
+    )
+
+
+def _selected(whole: of_graph.Graph, groups: Sequence[str]) -> str | None:
     asked = st.query_params.get("node")
-    known = {n["node"] for n in nodes}
-    if asked and asked not in known:
-        bits.mistake(f"{unknown('node in this circuit', asked, ())} It has {len(known)} others; they are listed below.")
+    if asked and asked not in whole.numbers and asked not in groups:
+        many = f"It has {len(whole.nodes)} others; they are listed below."
+        bits.mistake(f"{unknown('node in this circuit', asked, ())} {many}")
         return None
     return asked or None
-
-
-def _size(most: int) -> int:
-    text = st.query_params.get("size", "")
-    if text and not (text.isdigit() and int(text) > 0):
-        raise Mistake(
-            f"size = {text!r} in the address is not a number of nodes; "
-            f"it should be 1 to {most}, such as {min(SIZE, most)}."
-        )
-    return min(int(text or SIZE), most)
 
 
 def _head(circuit: Mapping[str, Any], circuits: Sequence[Mapping[str, Any]]) -> None:

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from dashboard.widgets import bits
+from dashboard.widgets.graph import Block, Marks
 from data import parts
 from data.errors import Mistake
+from data.queries.of_graph import Graph
 from data.words import Feature
 
 Row = Mapping[str, Any]
@@ -39,12 +42,32 @@ class ShownCircuit:
     circuit: Row
     nodes: Sequence[Row]
     edges: Sequence[Row]
+    """The strongest first. A row is made when it is asked for: take few (`graph.touching`, `graph.edges.take`)."""
     visible: Sequence[Row]
-    """The nodes that the size leaves, the metric's own and the selected one among them."""
+    """The nodes that size and filters leave, always with the metric's own, tokens and those pinned, grouped or selected."""
     selected: str | None
-    """The id of the selected node."""
+    """The id of the selected node, or of the selected group (`g1`)."""
     size: int
     """How many of the most important nodes are shown."""
+    graph: Graph
+    """All of the circuit, as columns too."""
+    drawn: np.ndarray
+    """The numbers of the edges between visible nodes that the threshold leaves."""
+    marks: Marks
+    """What is pinned and grouped."""
+    block: Block
+    """What the canvas draws."""
+
+    @property
+    def chosen(self) -> Row | None:
+        """The selected node, if it is one."""
+        number = self.graph.numbers.get(self.selected or "")
+        return None if number is None else self.nodes[number]
+
+    @property
+    def group(self) -> Mapping[str, Any] | None:
+        """The selected group (id, name, nodes), if it is one."""
+        return next((g for g in self.marks.groups if g["id"] == self.selected), None)
 
 
 def draw(page: str, place: str, shown: ShownFeature | ShownCircuit) -> None:

@@ -1,177 +1,179 @@
-// The circuit on a canvas. Hovering and the edges of what is hovered stay in the browser; a click is a trigger.
-// Shape is the kind (circle latent, diamond error, square logits), fill is certainty (filled verified, hollow estimated),
-// sign is colour and a minus sign in the glyph; edges of negative effect are dashed.
-const LEFT = 104, RIGHT = 10, TOP = 8, BOTTOM = 46, REACH = 30;
+// The circuit on a canvas. The server sends two things: blocks of nodes and edges, kept here by name, and for each graph
+// which block it shows and what is selected, pinned and grouped. Hovering, zooming and undo stay in the browser; a click is
+// the trigger `pick`, a change of pins or groups the trigger `mark`.
+const blocks = new Map(), mounted = new Map(), KEPT = 6;
 
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
-  const root = parentElement.querySelector(".root");
-  const H = data.height;
-  const index = new Map(data.nodes.map((n, i) => [n.id, i]));
-  const touching = data.nodes.map(() => []);
-  data.edges.forEach((e, i) => { touching[e[0]].push(i); touching[e[1]].push(i); });
-  let W = 0, hovered = -1, colours = {};
-  const selected = index.get(data.selected) ?? -1;
+  if (data instanceof Uint8Array || data instanceof ArrayBuffer) return receive(new Uint8Array(data.buffer ?? data, data.byteOffset ?? 0, data.byteLength));
+  if (!mounted.has(parentElement)) mounted.set(parentElement, build(parentElement.querySelector(".root"), data.file));
+  const g = mounted.get(parentElement);
+  g.trigger = setTriggerValue;
+  g.update(data);
+  return () => { g.stop(); mounted.delete(parentElement); };
+}
 
-  const frame = document.createElement("div"), canvas = document.createElement("canvas"), tip = document.createElement("div");
-  frame.className = "frame"; tip.className = "tip";
-  canvas.tabIndex = 0;
-  canvas.setAttribute("role", "application");
-  canvas.setAttribute("aria-label", data.alt);
-  frame.append(canvas, tip);
-  const probes = ["paper", "ink", "quiet", "line", "soft", "blue", "red"].map((name) => {
-    const p = document.createElement("span");
-    p.className = `probe ${name}`;
-    frame.append(p);
-    return [name, p];
-  });
+function receive(bytes) {
+  const scene = unpack(bytes);
+  blocks.delete(scene.name); blocks.set(scene.name, scene);
+  while (blocks.size > KEPT) blocks.delete(blocks.keys().next().value);
+  for (const g of mounted.values()) g.arrived();
+}
+
+function build(root, file) {
+  const g = { scene: null, data: null, hovered: -1, selected: -1, lasso: null, colours: {}, W: 0, H: 0, camera: camera(), units: { owner: [], groups: [] } };
+  const frame = element("div", "frame"), stage = element("div", "stage"), help = helping();
+  g.layers = Object.fromEntries(["back", "base", "top"].map((name) => {
+    const canvas = element("canvas", name);
+    stage.append(canvas);
+    return [name, { canvas, pen: canvas.getContext("2d") }];
+  }));
+  const top = g.layers.top.canvas, probes = ["paper", "ink", "quiet", "line", "soft", "blue", "red"].map((name) => [name, element("span", `probe ${name}`)]);
+  top.tabIndex = 0;
+  top.setAttribute("role", "application");
+  g.tools = toolbar(g); g.tips = tips(g); g.paint = painter(g); g.seek = seeker(g);
+  g.marks = marking((marks) => g.trigger("mark", marks), () => g.scene && regroup());
+  stage.append(g.tips.tip, help, ...probes.map(([, probe]) => probe));
+  frame.append(g.tools.bar, stage);
   root.replaceChildren(frame);
-  const pen = canvas.getContext("2d");
 
-  const px = (x) => LEFT + x * (W - LEFT - RIGHT), py = (y) => TOP + y * (H - TOP - BOTTOM);
-  const radius = (n) => (n.kind === "logit" ? 7 : 3.2 + 6.8 * Math.sqrt(n.size));
-  canvas.at = (id) => { const n = data.nodes[index.get(id)]; return n && [px(n.x), py(n.y)]; };
+  let due = "", requested = 0;
+  const draw = () => {
+    requested = 0;
+    if (!g.scene || !g.W) return;
+    const began = performance.now(), all = due === "all";
+    due = "";
+    if (all) { g.colours = Object.fromEntries(probes.map(([name, probe]) => [name, getComputedStyle(probe).color])); g.paint.lanes(); g.paint.nodes(); g.seek.rebuild(); }
+    g.paint.top(); g.tips.show(g.hovered);
+    g.timing = { ...g.timing, [all ? "draw" : "hover"]: performance.now() - began };
+    if (all) g.tools.status.textContent = g.said || rest();
+  };
+  g.later = (what) => { if (due !== "all") due = what; requested ||= requestAnimationFrame(draw); };
+  const rest = () => (g.paint.hidden ? `${g.paint.hidden.toLocaleString("en")} smaller nodes as shade; zoom in` : g.camera.scale > 1 ? `×${g.camera.scale.toFixed(1)}` : "");
+  g.say = (text) => { g.said = text; g.tools.status.textContent = text || rest(); };
 
-  function size() {
-    W = frame.clientWidth;
+  g.unit = (id) => {
+    const i = g.scene.numbers.get(id);
+    if (i !== undefined) return g.units.owner[i] >= 0 ? g.units.owner[i] : i;
+    const k = g.units.groups.findIndex((group) => group.id === id);
+    return k < 0 ? -1 : g.scene.count + k;
+  };
+  g.id = (u) => (u < 0 ? "" : u < g.scene.count ? g.scene.ids[u] : g.units.groups[u - g.scene.count].id);
+  g.label = (u) => (u >= g.scene.count ? g.units.groups[u - g.scene.count].name : g.scene.text[u] < 0 ? g.scene.ids[u] : g.scene.texts[g.scene.text[u]]);
+  g.pins = () => g.marks.now.pinned.map(g.unit).filter((u) => u >= 0 && u < g.scene.count);
+
+  const regroup = () => {
+    g.units = grouped(g.scene, g.marks.now);
+    g.selected = g.wanted ? g.unit(g.wanted) : -1;
+    g.hovered = g.pointed ? g.unit(g.pointed) : -1;
+    g.tools.buttons.undo.disabled = !g.marks.past; g.tools.buttons.redo.disabled = !g.marks.future;
+    g.later("all");
+  };
+  const resize = () => {
+    g.W = stage.clientWidth;
+    g.H = document.fullscreenElement ? window.innerHeight - g.tools.bar.offsetHeight - 4 : g.scene ? g.scene.height : 400;
     const ratio = window.devicePixelRatio || 1;
-    canvas.width = W * ratio; canvas.height = H * ratio;
-    canvas.style.height = `${H}px`;
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-  }
+    stage.style.height = `${g.H}px`;
+    for (const { canvas, pen } of Object.values(g.layers)) {
+      canvas.width = g.W * ratio; canvas.height = g.H * ratio; canvas.style.height = `${g.H}px`;
+      pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    }
+    g.camera.resize(g.W, g.H);
+    g.later("all");
+  };
+  g.arrived = () => {
+    const scene = g.data && blocks.get(g.data.block);
+    if (!scene) return;
+    if (scene !== g.scene) { g.scene = scene; top.setAttribute("aria-label", scene.alt); resize(); }
+    regroup();
+  };
+  g.update = (data) => {
+    const first = !g.data;
+    g.data = data;
+    g.wanted = data.selected;
+    g.marks.hear(data.marks, first);
+    if (g.said) g.said = "";
+    g.arrived();
+  };
 
-  function fit(text, width) {
-    if (pen.measureText(text).width <= width) return text;
-    let cut = text;
-    while (cut.length > 1 && pen.measureText(cut + "…").width > width) cut = cut.slice(0, -1);
-    return cut + "…";
-  }
-
-  function lanes() {
-    pen.font = "12px sans-serif";
-    data.columns.forEach((c, i) => {
-      const a = px(c.begin), b = px(c.end);
-      if (i % 2) { pen.fillStyle = colours.soft; pen.fillRect(a, TOP, b - a, H - TOP - BOTTOM); }
-      pen.textAlign = "center";
-      pen.fillStyle = colours.ink; pen.font = "600 12.5px ui-monospace, 'DejaVu Sans Mono', monospace";
-      pen.fillText(fit(c.token, b - a - 4), (a + b) / 2, H - BOTTOM + 18);
-      pen.fillStyle = colours.quiet; pen.font = "12px sans-serif";
-      pen.fillText(fit(c.name, b - a - 2), (a + b) / 2, H - BOTTOM + 35);
+  g.hover = (u, keyed = false) => {
+    if (u === g.hovered || !g.scene) return;
+    g.hovered = u; g.pointed = g.id(u);
+    top.style.cursor = u >= 0 ? "pointer" : "default";
+    if (keyed && u >= 0) { const [x, y] = u < g.scene.count ? [g.scene.x[u], g.scene.y[u]] : [g.units.groups[u - g.scene.count].x, g.units.groups[u - g.scene.count].y]; g.camera.show(x, y); g.say(g.tips.lines(u).slice(0, 2).join(", ")); g.later("all"); }
+    g.later("top");
+  };
+  g.select = (u) => { if (g.scene && u !== g.selected) { g.selected = u; g.wanted = g.id(u); g.later("top"); g.trigger("pick", g.wanted); } };
+  const current = () => (g.hovered >= 0 ? g.hovered : g.selected);
+  g.pin = (u = current()) => {
+    if (u < 0 || u >= g.scene.count) return g.say(u < 0 ? "Point at a node to pin it." : "A group is always shown; it needs no pin.");
+    const on = !g.marks.now.pinned.includes(g.id(u)), told = `${on ? "pinned" : "unpinned"} ${g.id(u)}`;
+    g.marks.set(pinned(g.marks.now, g.id(u), on));
+    return g.say(told);
+  };
+  g.pinAll = (found) => {
+    if (found.length > 200) return g.say(`${found.length} nodes are too many to pin at once; draw a smaller box.`);
+    g.marks.set({ ...g.marks.now, pinned: [...new Set([...g.marks.now.pinned, ...found.map(g.id)])] });
+    return g.say(`pinned ${found.length} nodes`);
+  };
+  g.group = () => {
+    const name = (nodes) => { const i = nodes.map((id) => g.scene.numbers.get(id)).find((n) => n !== undefined && g.scene.text[n] >= 0); return i === undefined ? "" : g.scene.texts[g.scene.text[i]].slice(0, 40); };
+    const next = gathered(g.marks.now, current() < 0 ? [] : [g.id(current())], name);
+    if (!next) return g.say("Pin two nodes or more, then group them.");
+    g.marks.set(next);
+    return g.say("grouped; R renames, S splits, U undoes");
+  };
+  const asked = (u) => { const v = u ?? current(); return g.scene && v >= g.scene.count ? g.units.groups[v - g.scene.count] : null; };
+  g.rename = (u) => {
+    const group = asked(u), box = group && g.paint.boxes.find((b) => b.group.id === group.id);
+    if (!box) return u === undefined && g.say("Select a group to rename it.");
+    return naming(stage, box, group.name, (name) => {
+      if (name) g.marks.set({ ...g.marks.now, groups: g.marks.now.groups.map((other) => (other.id === group.id ? { ...other, name } : other)) });
+      top.focus();
     });
-    pen.textAlign = "right";
-    for (const r of data.rows) {
-      pen.strokeStyle = colours.line; pen.lineWidth = 1; pen.setLineDash([]);
-      pen.beginPath(); pen.moveTo(LEFT, py(r.end)); pen.lineTo(W - RIGHT, py(r.end)); pen.stroke();
-      pen.fillStyle = colours.quiet;
-      pen.fillText(fit(r.name, LEFT - 14), LEFT - 10, (py(r.begin) + py(r.end)) / 2 + 4);
-    }
-  }
-
-  function edge(e, strong) {
-    const s = data.nodes[e[0]], t = data.nodes[e[1]], share = Math.abs(e[2]) / data.top;
-    pen.strokeStyle = e[2] >= 0 ? colours.blue : colours.red;
-    pen.globalAlpha = (strong ? 0.35 : 0.2) + 0.55 * Math.sqrt(share);
-    pen.lineWidth = 0.7 + 3.6 * Math.sqrt(share);
-    pen.setLineDash(e[2] >= 0 ? [] : [6, 4]);
-    const x1 = px(s.x), y1 = py(s.y), x2 = px(t.x), y2 = py(t.y), bend = (y1 - y2) * 0.45;
-    pen.beginPath(); pen.moveTo(x1, y1); pen.bezierCurveTo(x1, y1 - bend, x2, y2 + bend, x2, y2); pen.stroke();
-    pen.globalAlpha = 1; pen.setLineDash([]);
-  }
-
-  function path(n, r) {
-    const x = px(n.x), y = py(n.y);
-    pen.beginPath();
-    if (n.kind === "error") { pen.moveTo(x, y - r * 1.25); pen.lineTo(x + r * 1.25, y); pen.lineTo(x, y + r * 1.25); pen.lineTo(x - r * 1.25, y); pen.closePath(); }
-    else if (n.kind === "logit") pen.rect(x - r, y - r, 2 * r, 2 * r);
-    else pen.arc(x, y, r, 0, 7);
-  }
-
-  function glyph(n, i, lit) {
-    const r = radius(n), colour = n.effect >= 0 ? colours.blue : colours.red;
-    pen.globalAlpha = lit ? 1 : 0.28;
-    path(n, r);
-    pen.fillStyle = n.verified ? colour : colours.paper; pen.fill();
-    pen.strokeStyle = colour; pen.lineWidth = 1.5; pen.stroke();
-    if (n.effect < 0 && r > 3.4) {
-      pen.strokeStyle = n.verified ? colours.paper : colour; pen.lineWidth = 1.5;
-      pen.beginPath(); pen.moveTo(px(n.x) - r * 0.5, py(n.y)); pen.lineTo(px(n.x) + r * 0.5, py(n.y)); pen.stroke();
-    }
-    pen.globalAlpha = 1;
-    if (i === selected || i === hovered) {
-      path(n, r + 4); pen.strokeStyle = colours.ink; pen.lineWidth = i === selected ? 2.2 : 1.2; pen.stroke();
-    }
-  }
-
-  function draw() {
-    colours = Object.fromEntries(probes.map(([name, p]) => [name, getComputedStyle(p).color]));
-    pen.fillStyle = colours.paper; pen.fillRect(0, 0, W, H);
-    lanes();
-    const focus = [selected, hovered].filter((i) => i >= 0);
-    const shown = new Set(focus.flatMap((i) => touching[i]));
-    const lit = new Set([...focus, ...[...shown].flatMap((i) => [data.edges[i][0], data.edges[i][1]])]);
-    const order = [...shown].sort((a, b) => Math.abs(data.edges[a][2]) - Math.abs(data.edges[b][2]));
-    for (const i of order) edge(data.edges[i], hovered < 0 || touching[hovered].includes(i));
-    for (let i = data.nodes.length - 1; i >= 0; i--) glyph(data.nodes[i], i, !focus.length || lit.has(i));
-  }
-
-  function nearest(x, y) {
-    let best = -1, least = REACH * REACH;
-    data.nodes.forEach((n, i) => {
-      const d = (px(n.x) - x) ** 2 + (py(n.y) - y) ** 2;
-      if (d < least) { least = d; best = i; }
+  };
+  g.split = () => {
+    const group = asked();
+    if (!group) return g.say("Select a group to split it.");
+    const { pinned: pins, groups } = g.marks.now;
+    g.marks.set({ ...g.marks.now, groups: groups.filter((other) => other.id !== group.id), pinned: [...pins, ...group.nodes] });
+    return g.say("split; its nodes are pinned");
+  };
+  g.undo = () => g.say(g.marks.undo() ? "undone" : "Nothing to undo.");
+  g.redo = () => g.say(g.marks.redo() ? "done again" : "Nothing to do again.");
+  g.zoom = (factor, x, y) => { if (factor) g.camera.zoom(factor, x, y); else g.camera.fit(); g.later("all"); };
+  g.full = () => (document.fullscreenElement ? document.exitFullscreen() : frame.requestFullscreen?.().catch(() => g.say("The browser allows no full screen.")));
+  g.help = () => { help.style.display = help.style.display === "grid" ? "none" : "grid"; };
+  let found = { text: "", at: 0 };
+  g.search = (text, turn) => {
+    const wanted = text.trim().toLowerCase(), hits = [];
+    if (wanted) for (let i = 0; i < g.scene.count; i++) if (g.scene.ids[i].includes(wanted) || (g.scene.text[i] >= 0 && g.scene.texts[g.scene.text[i]].toLowerCase().includes(wanted))) hits.push(i);
+    found = { text: wanted, at: hits.length && turn && found.text === wanted ? (found.at + turn + hits.length) % hits.length : 0 };
+    if (!hits.length) { g.hover(-1); return g.say(wanted ? "nothing found" : ""); }
+    const u = g.unit(g.scene.ids[hits[found.at]]);
+    g.hover(u, true);
+    return g.say(`${found.at + 1} of ${hits.length} found; Enter: next`);
+  };
+  g.picture = () => {
+    const whole = document.createElement("canvas"), pen = whole.getContext("2d");
+    whole.width = top.width; whole.height = top.height;
+    for (const name of ["back", "base", "top"]) { pen.globalAlpha = name === "base" ? Number(g.layers.base.canvas.style.opacity || 1) : 1; pen.drawImage(g.layers[name].canvas, 0, 0); }
+    whole.toBlob((blob) => {
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(blob); link.download = `${file}.png`; link.click();
+      setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
     });
-    return best;
-  }
+  };
 
-  function hover(i) {
-    if (i === hovered) return;
-    hovered = i;
-    canvas.style.cursor = i >= 0 ? "pointer" : "default";
-    tip.style.display = i >= 0 ? "block" : "none";
-    if (i >= 0) {
-      const n = data.nodes[i];
-      tip.replaceChildren(...n.lines.map((text, k) => {
-        const line = document.createElement("div");
-        line.textContent = text;
-        if (k === 1) line.className = "effect";
-        return line;
-      }));
-      const x = px(n.x), y = py(n.y), w = tip.offsetWidth, h = tip.offsetHeight;
-      tip.style.left = `${x + 16 + w < W ? x + 16 : Math.max(2, x - w - 16)}px`;
-      tip.style.top = `${Math.max(2, Math.min(y - h / 2, H - h - 2))}px`;
-    }
-    draw();
-  }
-
-  function step(dx, dy) {
-    const from = data.nodes[hovered >= 0 ? hovered : Math.max(0, selected)];
-    let best = -1, least = Infinity;
-    data.nodes.forEach((n, i) => {
-      const a = px(n.x) - px(from.x), b = py(n.y) - py(from.y), along = a * dx + b * dy, across = Math.abs(a * dy) + Math.abs(b * dx);
-      if (along > 0.5 && along + 3 * across < least) { least = along + 3 * across; best = i; }
-    });
-    if (best >= 0) hover(best);
-  }
-
-  const place = (event) => { const box = canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
-  canvas.addEventListener("pointermove", (event) => hover(nearest(...place(event))));
-  canvas.addEventListener("pointerleave", () => hover(-1));
-  canvas.addEventListener("click", (event) => {
-    const i = nearest(...place(event));
-    if (i !== selected) setTriggerValue("pick", i >= 0 ? data.nodes[i].id : "");
-  });
-  canvas.addEventListener("keydown", (event) => {
-    const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-    if (move) { event.preventDefault(); step(...move); }
-    else if (event.key === "Enter" && hovered >= 0) setTriggerValue("pick", data.nodes[hovered].id);
-    else if (event.key === "Escape") { hover(-1); if (selected >= 0) setTriggerValue("pick", ""); }
-  });
-
-  size(); draw();
-  const sizes = new ResizeObserver(() => { if (frame.clientWidth && frame.clientWidth !== W) { size(); draw(); } });
-  sizes.observe(frame);
-  const theme = new MutationObserver(() => requestAnimationFrame(draw));
+  pointing(g, top); keying(g, top);
+  top.at = (id) => { const u = g.scene ? g.unit(id) : -1; return u >= 0 ? g.paint.place(u) : undefined; };
+  top.graph = g;
+  const sizes = new ResizeObserver(() => { if (stage.clientWidth && stage.clientWidth !== g.W) resize(); });
+  sizes.observe(stage);
+  document.addEventListener("fullscreenchange", resize);
+  const theme = new MutationObserver(() => g.later("all"));
   for (const e of [document.documentElement, document.body, document.querySelector(".stApp")])
     if (e) theme.observe(e, { attributes: true, attributeFilter: ["class", "style", "data-theme"] });
-  return () => { sizes.disconnect(); theme.disconnect(); };
+  g.stop = () => { sizes.disconnect(); theme.disconnect(); g.marks.stop(); document.removeEventListener("fullscreenchange", resize); };
+  return g;
 }

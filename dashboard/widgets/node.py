@@ -11,39 +11,61 @@ from typing import Any
 import streamlit as st
 
 from dashboard import evidence, source
+from dashboard.evidence import Around, Asked, Example
 from dashboard.widgets import bits, graph, tokens
 from dashboard.widgets.table import Column, Options, cell, effect, row, table
 from data import queries
+from data.queries.of_graph import Graph
+from data.store import Workspace
 from data.words import Feature
 
 Row = Mapping[str, Any]
+LISTED = 60
+SHARE = "of the sum of |weights| of all edges into the target"
 
 
-def detail(
-    chosen: Row, nodes: Sequence[Row], edges: Sequence[Row], *, circuit: Row, pick: Callable[[str], None]
-) -> None:
-    """Draws the pane for `chosen`."""
+def detail(chosen: Row, whole: Graph, *, circuit: Row, pick: Callable[[str], None]) -> None:
+    """Draws the pane for `chosen`, a node of `whole`."""
     bits.section(chosen["node"], f"rank {chosen['rank']} · {chosen['role']}")
     total = (circuit["summary"] or {}).get("total_effect")
-    share = bits.percent(chosen["effect"] / total) if total else "—"
-    exact = graph.bracket(chosen, "verified") or "no interval"
+    exact = chosen["verified"] is not None
     bits.figures(
         [
             ("Estimated effect", bits.signed(chosen["effect"]), graph.bracket(chosen)),
             (
                 "Exact effect",
                 bits.signed(chosen["verified"]),
-                exact if chosen["verified"] is not None else "not verified",
+                (graph.bracket(chosen, "verified") or "no interval") if exact else "not verified",
             ),
-            ("Of the total", share, "estimated"),
+            ("Of the total", bits.percent(chosen["effect"] / total) if total else "—", "estimated"),
+            *_certainty(chosen),
         ]
     )
     _meaning(chosen)
-    known = {n["node"]: n for n in nodes}
-    into = [e for e in edges if e["target"] == chosen["node"]]
-    out = [e for e in edges if e["source"] == chosen["node"]]
-    _edges("Comes from", into, "source", known, pick)
-    _edges("Goes to", out, "target", known, pick)
+    for end, title in (("source", "Comes from"), ("target", "Goes to")):
+        which = whole.touching(chosen["node"], "target" if end == "source" else "source")
+        other = getattr(whole.edges, end)[which]
+        pairs = [
+            (whole.nodes[number]["node"], effect)
+            for number, effect in zip(other.tolist(), whole.edges.effect[which].tolist(), strict=True)
+            if number >= 0
+        ]
+        flows(title, end, pairs, whole, chosen=chosen["node"], pick=pick)
+
+
+def _certainty(chosen: Row) -> list[tuple[str, str, str]]:
+    """What is stored of how sure the node is of its place, and whether a first-order estimate may be trusted."""
+    found = []
+    if chosen.get("inclusion") is not None:
+        found.append(("In resampled circuits", bits.percent(chosen["inclusion"], 0), "inclusion probability"))
+    if chosen.get("sign_agreement") is not None:
+        spread = chosen.get("mean_absolute")
+        note = "of the pairs" if spread is None else f"of the pairs; mean |effect| {bits.number(spread)}"
+        found.append(("Same sign", bits.percent(chosen["sign_agreement"], 0), note))
+    if chosen.get("second_order") is not None:
+        note = "too large: do not trust the estimate" if chosen.get("unreliable") else "beside the first"
+        found.append(("Second order", bits.percent(chosen["second_order"], 0), note))
+    return found
 
 
 def _meaning(chosen: Row) -> None:
@@ -74,30 +96,57 @@ def _plain(text: str) -> None:
 def _examples(feature: Feature) -> None:
     try:
         record = source.ask(queries.feature, feature)
-        found = source.ask(evidence.groups, feature, record["statistics"].get("harvest"), length=16)
+        found = source.ask(_strongest, feature, record["statistics"].get("harvest"))
     except evidence.UNREADABLE as error:
         bits.gap(f"No examples: {error}")
         return
     if not found:
         bits.gap("The feature never fired in the harvest.")
         return
-    lines = (tokens.window(w.tokens, w.values, record["max_activation"]) for w in found[0].windows[:4])
+    lines = (tokens.window(e.tokens, e.values, record["max_activation"]) for e in found)
     st.html("".join(f'<div class="lw-text lw-line">{line}</div>' for line in lines))
 
 
-def _edges(title: str, edges: Sequence[Row], end: str, known: Mapping[str, Row], pick: Callable[[str], None]) -> None:
-    bits.section(title, f"{len(edges)} edge{'' if len(edges) == 1 else 's'}")
-    if not edges:
+def _strongest(workspace: Workspace, feature: Feature, harvest: str | None) -> list[Example]:
+    """The strongest examples, in little text; none when the feature never fires."""
+    groups = evidence.active(Around(workspace, feature, harvest), Asked(harvest, context=16))
+    return list(groups[0].examples[:4]) if groups else []
+
+
+def flows(
+    title: str,
+    end: str,
+    pairs: Sequence[tuple[str, float]],
+    whole: Graph,
+    *,
+    pick: Callable[[str], None],
+    names: Mapping[str, str] | None = None,
+    chosen: str | None = None,
+) -> None:
+    """A list of what comes from or goes to nodes or groups (`names` by id), each with its share of its target's input.
+
+    The share is of the sum of the sizes of all edges into the target: into `chosen`, or into the node named.
+    """
+    bits.section(title, f"{len(pairs):,} {'edge' if len(pairs) == 1 else 'edges'}, by size")
+    if not pairs:
         return
-    top = abs(edges[0]["effect"])
-    columns = [Column("Node", "mono line"), Column("Explanation", "clip"), Column("Effect", "num")]
-    rows = [
-        row(
-            [cell(e[end], title=e[end]), cell(_text(known.get(e[end])), tone="quiet"), effect(e["effect"], top)], e[end]
-        )
-        for e in edges[:60]
+    groups, top = names or {}, abs(pairs[0][1])
+    columns = [
+        Column("Node", "mono line"),
+        Column("Explanation", "clip"),
+        Column("Weight", "num"),
+        Column("Share", "num", SHARE),
     ]
-    table(f"edges_{end}", columns, rows=rows, options=Options(title, sort=False, height=170), pick=pick)
+    rows = []
+    for name, weight in pairs[:LISTED]:
+        number = whole.numbers.get(name)
+        into = whole.numbers.get(chosen or "") if end == "source" else number
+        share = bits.percent(abs(weight) / whole.inputs[into], 0) if into is not None and whole.inputs[into] else "—"
+        text = groups.get(name, "") if number is None else _text(whole.nodes[number])
+        cells = [cell(name, title=name), cell(text, tone="quiet"), effect(weight, top), cell(share, tone="quiet")]
+        rows.append(row(cells, name))
+    note = f"the strongest {LISTED} of {len(pairs):,}" if len(pairs) > LISTED else ""
+    table(f"edges_{end}", columns, rows=rows, options=Options(title, sort=False, height=170, note=note), pick=pick)
 
 
 def _text(node: Row | None) -> str:

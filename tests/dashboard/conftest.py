@@ -49,7 +49,8 @@ class Shown:
         """The data of our own components, by key."""
         found = {}
         for element in self.app.get("bidi_component"):
-            found[element.proto.id.split("-", 2)[-1]] = json.loads(element.proto.json)
+            if element.proto.WhichOneof("data") == "json":  # the graph's block is bytes
+                found[element.proto.id.split("-", 2)[-1]] = json.loads(element.proto.json)
         return found
 
     @property

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 import dashboard
 from dashboard.verdicts import verdicts
 from dashboard.widgets import bits, plot, tokens
-from dashboard.widgets.graph import picture
 from dashboard.widgets.layout import arrange
 from data.words import Node, Site
 
@@ -196,18 +195,6 @@ def test_lanes_fill_the_drawing_without_gaps() -> None:
 
 def test_a_position_past_the_roles_has_its_number() -> None:
     assert arrange(nodes({(5, 1): 1}), ["prefix", "the"]).columns[3].name == "3"
-
-
-def test_only_edges_between_shown_nodes_are_drawn() -> None:
-    rows = nodes({(5, 1): 2})
-    edges = [
-        {"source": rows[0]["node"], "target": "logit@3", "effect": -0.5},
-        {"source": rows[0]["node"], "target": "resid_post:10/latent:9@2", "effect": 0.9},
-    ]
-    drawn = picture(rows, edges, {"tokens": ["", HOSTILE], "roles": []}, None)
-    assert drawn["edges"] == [[0, 2, -0.5]]
-    assert drawn["top"] == 0.5
-    assert drawn["columns"][0]["token"] == "∅"
 
 
 # Axes ----------------------------------------------------------------------------------------------------------------

@@ -5,22 +5,55 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import streamlit as st
+
 from dashboard.panels import ShownCircuit
 from dashboard.panels.circuit._address import pick
-from dashboard.widgets import bits, graph, node, tokens
+from dashboard.panels.circuit._supernode import flow, supernode
+from dashboard.panels.circuit.tables import said
+from dashboard.widgets import bits, graph, node
 from dashboard.widgets.table import Column, Options, cell, effect, row, table
 
 PLACE = "side"
 ORDER = 1
+NAMED = (Column("Node", "mono line"), Column("Explanation", "clip"), Column("Effect", "num"))
 
 
 def render(shown: ShownCircuit) -> None:
     """Draws the panel."""
-    chosen = next((n for n in shown.nodes if n["node"] == shown.selected), None)
-    if chosen:
-        node.detail(chosen, shown.nodes, shown.edges, circuit=shown.circuit, pick=pick)
+    if shown.chosen:
+        node.detail(shown.chosen, shown.graph, circuit=shown.circuit, pick=pick)
+    elif shown.group:
+        _group(shown, shown.group)
     else:
         _summary(shown.circuit, shown.nodes)
+
+
+def _group(shown: ShownCircuit, group: Mapping[str, Any]) -> None:
+    """What a group is: its members, the sums of their effects, and what goes in and out of it."""
+    found = supernode(shown.graph, group)
+    bits.section(found.name, f"{found.identity} · a group of {len(found.members)} nodes")
+    exact = bits.signed(found.verified) if found.all_verified else "—"
+    note = "sum over its nodes" if found.all_verified else f"{found.verified_count} of {len(found.members)} verified"
+    bits.figures([("Sum of effects", bits.signed(found.effect), "estimated"), ("Exact", exact, note)])
+    if found.sites > 1:
+        text = (
+            "Its nodes lie at several sites: what a later one passes on of an earlier one is in both of their effects."
+        )
+        st.html(f'<div class="lw-legend">{text}</div>')
+    members = [shown.nodes[number] for number in found.members]
+    top = max((abs(n["effect"]) for n in members), default=0.0)
+    table(
+        "members",
+        NAMED,
+        rows=[_row(n, top) for n in members],
+        options=Options("Nodes of the group", height=200),
+        pick=pick,
+    )
+    names = {g["id"]: g["name"] for g in shown.marks.groups}
+    for end, title in (("source", "Comes from"), ("target", "Goes to")):
+        flows = flow(shown.graph, shown.marks.groups, found, end)
+        node.flows(title, end, flows, shown.graph, names=names, pick=pick)
 
 
 def _summary(circuit: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> None:
@@ -58,17 +91,11 @@ def _tiny(value: float | None) -> str:
 
 def _strongest(nodes: Sequence[Mapping[str, Any]]) -> None:
     bits.section("Strongest nodes")
-    best = [n for n in nodes if n["kind"] != "logit"][:10]
+    best = [n for n in nodes[:11] if n["kind"] != "logit"][:10]
     top = max((abs(n["effect"]) for n in best), default=0.0)
-    rows = [
-        row([cell(n["node"], title=n["node"]), cell(_said(n), tone="quiet"), effect(n["effect"], top)], n["node"])
-        for n in best
-    ]
-    columns = [Column("Node", "mono line"), Column("Explanation", "clip"), Column("Effect", "num")]
-    table("strongest", columns, rows=rows, options=Options("Strongest nodes", sort=False, height=330), pick=pick)
+    options = Options("Strongest nodes", sort=False, height=330)
+    table("strongest", NAMED, rows=[_row(n, top) for n in best], options=options, pick=pick)
 
 
-def _said(n: Mapping[str, Any]) -> str:
-    if n["kind"] != "latent":
-        return "what the dictionary misses" if n["kind"] == "error" else "the metric"
-    return tokens.readable(n["text"], 90) if n["text"] else "not explained"
+def _row(n: Mapping[str, Any], top: float) -> dict[str, Any]:
+    return row([cell(n["node"], title=n["node"]), cell(said(n), tone="quiet"), effect(n["effect"], top)], n["node"])

@@ -1,0 +1,78 @@
+"""What of a circuit is shown: its nodes by size and filters, the edges between them, and the block that the canvas draws.
+
+The picture is kept for as long as circuit and choice stay the same, so a click computes and sends nothing of it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from dashboard.panels.circuit._address import Choice
+from dashboard.widgets.graph import Block, Marks, pack
+from data.queries.of_graph import Graph
+
+KEPT = ("logit", "token")
+"""Kinds of nodes that are never hidden."""
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """The nodes shown, the numbers of the edges shown, and the block for the canvas."""
+
+    visible: Sequence[Row]
+    drawn: np.ndarray
+    block: Block
+
+
+def picture(graph: Graph, prompt: Mapping[str, Any], choice: Choice, marks: Marks, selected: str | None) -> Picture:
+    """What `choice` shows of `graph`; what is marked or selected is never hidden."""
+    always = {*marks.pinned, *(n for g in marks.groups for n in g["nodes"]), *([selected] if selected else [])}
+    held = [n for n in sorted(always) if n in graph.numbers and not _passes(graph.nodes[graph.numbers[n]], choice)]
+    return _kept(graph.circuit, graph.state, astuple(choice), tuple(held), _graph=graph, _prompt=prompt)
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _kept(
+    circuit: str,  # noqa: ARG001 -- part of the key
+    state: str,  # noqa: ARG001
+    choice: tuple[Any, ...],
+    held: tuple[str, ...],
+    _graph: Graph,
+    _prompt: Mapping[str, Any],
+) -> Picture:
+    wanted = Choice(*choice)
+    shown = np.array([n["node"] in held or _passes(n, wanted) for n in _graph.nodes])
+    drawn = between(_graph, shown)[: wanted.edges or None]
+    numbers = np.cumsum(shown) - 1
+    edges = {
+        "source": numbers[_graph.edges.source[drawn]],
+        "target": numbers[_graph.edges.target[drawn]],
+        "effect": _graph.edges.effect[drawn],
+    }
+    visible = [n for n, here in zip(_graph.nodes, shown, strict=True) if here]
+    return Picture(visible, drawn, pack(visible, edges, _prompt))
+
+
+def between(graph: Graph, shown: np.ndarray) -> np.ndarray:
+    """The numbers of the edges of which both ends are shown, the strongest first."""
+    source, target = graph.edges.source, graph.edges.target
+    return np.flatnonzero((source >= 0) & (target >= 0) & shown[source] & shown[target])
+
+
+def _passes(node: Row, choice: Choice) -> bool:
+    if node["kind"] in KEPT:
+        return True
+    return (
+        node["rank"] <= choice.size
+        and (not choice.kinds or node["kind"] in choice.kinds)
+        and (not choice.sites or node["site"] in choice.sites)
+        and (not choice.sign or (node["effect"] >= 0) == (choice.sign == "positive"))
+        and (not choice.verified or node["verified"] is not None)
+        and (node["density"] is None or node["density"] <= choice.density)
+    )
