@@ -1,8 +1,7 @@
-"""Serving, evidence and the state of runs, without a browser."""
+"""Serving and the state of runs, without a browser."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 from generated import Made
 
-from dashboard import evidence, steps
+from dashboard import steps
 from dashboard.config import DashboardConfig
 from dashboard.screenshots import served, views
 from dashboard.serve import command, environment, serve
@@ -25,7 +24,6 @@ from data.config import docs
 from data.errors import Mistake
 from data.ports import check_port
 from data.store import Workspace
-from data.words import Feature
 
 
 @pytest.mark.parametrize("port", [0, 65536, -1])
@@ -81,34 +79,6 @@ def test_the_pages_import_no_model_code() -> None:
     code = "import sys, dashboard.app, dashboard.pages.feature, dashboard.pages.circuit; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
-
-
-# Evidence ------------------------------------------------------------------------------------------------------------
-
-
-def test_examples_come_by_strength(made: Made) -> None:
-    found = evidence.groups(made.workspace, Feature(made.dictionaries["resid_post:5"], 5), made.harvest)
-    assert found[0].name == "strongest"
-    assert all(a.low >= b.low for a, b in itertools.pairwise(found))
-    record = queries.feature(made.workspace, Feature(made.dictionaries["resid_post:5"], 5))
-    assert found[0].windows[0].strength == pytest.approx(record["max_activation"], rel=1e-6)  # stored as float32
-
-
-def test_every_window_holds_the_activations_of_its_place(made: Made) -> None:
-    feature = Feature(made.dictionaries["resid_post:5"], 0)
-    for group in evidence.groups(made.workspace, feature, made.harvest):
-        for window in group.windows:
-            assert 0 < window.strength <= group.high
-            assert len(window.tokens) == len(window.values) <= evidence.SHORT
-
-
-def test_a_dead_feature_has_no_examples(made: Made) -> None:
-    assert evidence.groups(made.workspace, Feature(made.dictionaries["resid_post:5"], 9), made.harvest) == []
-
-
-def test_missing_parts_are_a_mistake(made: Made) -> None:
-    with pytest.raises(Mistake, match="tokens/nothing holds no parts"):
-        evidence.groups(made.workspace, Feature(made.dictionaries["resid_post:5"], 0), "nothing")
 
 
 # States and steps ----------------------------------------------------------------------------------------------------
