@@ -77,8 +77,8 @@ def words(config: Any) -> list[str]:
             continue
         value = getattr(config, field.name)
         if field.metadata.get("positional"):
-            places.append((value, _default(field)))
-        elif value != _default(field):
+            places.append((value, default_of(field)))
+        elif value != default_of(field):
             options += _option(field.name, value)
     while places and places[-1][0] == places[-1][1]:
         places.pop()
@@ -108,7 +108,8 @@ def understood(command: str, folder: str | Path) -> Asked | None:
     return Asked(name, (*rest[:at], *rest[at + 2 :]))
 
 
-def _default(field: dataclasses.Field[Any]) -> Any:
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """What the field is when nothing is given; `dataclasses.MISSING` where something must be."""
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return field.default

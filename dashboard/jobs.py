@@ -305,11 +305,7 @@ def _signal(job: Job, number: int) -> None:
 def _its(job: Job, row: Mapping[str, Any], workspace: Workspace) -> bool:
     if job.pid is None or (row["pid"], row["host"]) != (job.pid, job.host):
         return False
-    if _epoch(row["started"]) >= job.started - 1:
-        return job.ended is None or _epoch(row["started"]) <= job.ended + 1
+    if steps.epoch(row["started"]) >= job.started - 1:
+        return job.ended is None or steps.epoch(row["started"]) <= job.ended + 1
     beat = runs.heartbeat(workspace, row["run"])  # a run that began before this job is one that it goes on with
     return beat is not None and beat.get("pid") == job.pid and beat["time"] >= job.started
-
-
-def _epoch(moment: datetime.datetime) -> float:
-    return moment.replace(tzinfo=datetime.UTC).timestamp()

@@ -75,8 +75,13 @@ def _taken(record: Mapping[str, Any], beat: Mapping[str, Any] | None) -> bool:
     if record["host"] != socket.gethostname() or (beat and beat.get("pid") != record["pid"]):
         return False  # elsewhere, or gone on with by a process that has not told anything yet
     began = processes.began(record["pid"])
-    heard = record["started"].replace(tzinfo=datetime.UTC).timestamp()
+    heard = epoch(record["started"])
     return began is not None and began > max(heard, beat["time"] if beat else 0) + 5
+
+
+def epoch(moment: datetime.datetime) -> float:
+    """Seconds of the epoch of a time as the store keeps it: in UTC, without saying so."""
+    return moment.replace(tzinfo=datetime.UTC).timestamp()
 
 
 def command(workspace: Workspace, verb: str) -> str:

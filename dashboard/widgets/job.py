@@ -53,6 +53,22 @@ def offer(key: str, label: str, verb: str, arguments: Sequence[str], note: str =
     _after(key, found)
 
 
+def buttons(key: str, verb: str, words: Sequence[str], *, forecast: bool = False) -> None:
+    """Start, and where the verb has one a forecast of what it takes; beneath them how either goes."""
+    found = newest(verb, words)
+    dry = (*words, "--dry-run")
+    foreseen = newest(verb, dry) if forecast else None
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{key}_row"):
+        if not (found and found.busy):
+            start_button(key, "Start", verb, words, type="primary", icon=":material/play_arrow:")
+        if forecast and not (foreseen and foreseen.busy):
+            tip = "Says what it would take, and changes nothing"
+            start_button(f"{key}_dry", "Forecast", verb, dry, icon=":material/timer:", help=tip)
+    _after(key, found)
+    if forecast:
+        _after(f"{key}_dry", foreseen, lines=14)
+
+
 def newest(verb: str, arguments: Sequence[str]) -> Seen | None:
     """The newest job that means the same, as it is now."""
     found = jobs.like(source.workspace(), verb, arguments)
@@ -89,13 +105,13 @@ def _said(key: str) -> None:
         st.html(f'<p class="lw-note" role="alert">{bits.escape(said)}</p>')
 
 
-def follow(key: str, seen: Seen, *, lines: int = 6, more: Callable[[Seen], None] | None = None) -> None:
-    """How a job goes, refreshed while it goes on, with a button that stops it; `more` is drawn beneath."""
+def follow(key: str, seen: Seen, *, lines: int = 6, own: bool = False) -> None:
+    """How a job goes, refreshed while it goes on, with a button that stops it; a link unless it is its `own` page."""
     timer = EVERY if seen.busy and not within_fragment() else None
-    st.fragment(_follow, run_every=timer)(key, seen.job.job, busy=seen.busy, lines=lines, more=more)
+    st.fragment(_follow, run_every=timer)(key, seen.job.job, busy=seen.busy, lines=lines, own=own)
 
 
-def _follow(key: str, job: str, *, busy: bool, lines: int, more: Callable[[Seen], None] | None) -> None:
+def _follow(key: str, job: str, *, busy: bool, lines: int, own: bool) -> None:
     seen = see(jobs.find(source.workspace(), job))
     if busy and not seen.busy:
         st.rerun()
@@ -104,10 +120,9 @@ def _follow(key: str, job: str, *, busy: bool, lines: int, more: Callable[[Seen]
         if seen.busy:
             label = "End at once" if seen.job.cancelled else "Cancel"
             st.button(label, key=f"{key}_cancel", on_click=_cancel, args=(key, job), icon=":material/stop:")
-        link(seen.job)
+        if not own:
+            link(seen.job)
     _said(key)
-    if more:
-        more(seen)
 
 
 def _cancel(key: str, job: str) -> None:
@@ -189,12 +204,12 @@ def _buttons(key: str, asked: commands.Asked) -> None:
     bits.link("jobs", "Set options", {"verb": asked.verb, "with": shlex.join(asked.words)})
 
 
-def _after(key: str, seen: Seen | None) -> None:
+def _after(key: str, seen: Seen | None, lines: int = 4) -> None:
     _said(key)
     if seen and seen.busy:
         follow(key, seen)
     elif seen and time.time() - (seen.job.ended or seen.job.started) < RECENT:
-        strip(seen, lines=3)
+        strip(seen, lines=lines)
         link(seen.job)
 
 

@@ -301,11 +301,4 @@ def test_a_training_is_seen_cancelled_and_gone_on_with(workspace: Workspace, tin
     assert ended.state.word == "cancelled"
     assert runs.find(workspace, made["run"])["status"] == "stopped"
     assert jobs.onward(ended) == commands.Asked("resume", (made["run"],))
-    again = jobs.start(workspace, "resume", [made["run"]])
-    while not (going := jobs.see(workspace, jobs.find(workspace, again.job))).made:
-        assert going.busy, jobs.tail(again)
-        time.sleep(0.1)
-    assert going.made[0]["run"] == made["run"]
-    jobs.cancel(workspace, again.job)
-    assert until(workspace, again, *jobs.ENDED).state.word == "cancelled"
     assert queries.counts(workspace).runs == 1
