@@ -13,15 +13,21 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import panels, source
+from dashboard import look, panels, source
 from dashboard.panels import ShownFeature
 from dashboard.widgets import bits
+from dashboard.widgets.keys import Action, keys
 from data import queries
+from data.queries import of_explanations
 from data.words import Feature
 
 TITLE = "Feature"
 ICON = ":material/target:"
 ORDER = 3
+HELP = (
+    ("↑ ↓", "walk the examples, once one of them has the focus"),
+    ("Enter", "open an example's document, or close it"),
+)
 
 
 def render() -> None:
@@ -51,7 +57,7 @@ def _head(wanted: Feature, record: Mapping[str, Any]) -> None:
     statistics = record["statistics"]
     crumb = f"{record['model_name']} › {record['site']} › {record['name']}"
     bits.heading(f"Feature {wanted.latent}", crumb=crumb, detail=str(wanted))
-    _neighbours(wanted, record["latents"])
+    _bar(wanted, record)
     bits.figures(
         [
             ("Active at", bits.percent(record["density"], 2), "of tokens in the harvest"),
@@ -67,10 +73,36 @@ def _head(wanted: Feature, record: Mapping[str, Any]) -> None:
     )
 
 
-def _neighbours(wanted: Feature, latents: int) -> None:
-    with st.container(horizontal=True, gap="medium"):
-        if wanted.latent > 0:
-            bits.link("feature", f"‹ {wanted.latent - 1}", {"feature": f"{wanted.dictionary}/{wanted.latent - 1}"})
-        if wanted.latent + 1 < latents:
-            bits.link("feature", f"{wanted.latent + 1} ›", {"feature": f"{wanted.dictionary}/{wanted.latent + 1}"})
-        bits.link("features", "all of this dictionary", {"dictionary": wanted.dictionary})
+def _bar(wanted: Feature, record: Mapping[str, Any]) -> None:
+    """The way to the features beside it, and the switches of the page, each with its key."""
+    keys(
+        "feature_keys",
+        "Features beside it, and switches",
+        [
+            *_beside(wanted, record["latents"]),
+            Action("skip dead", "s", "pass over dead features when going on, or not", "skip", look.is_on("skip")),
+            Action(
+                "hide explanations", "e", "hide explanations until you have looked, or show them", "hide", look.hidden()
+            ),
+            Action("all of this dictionary", page="features", query={"dictionary": wanted.dictionary}),
+        ],
+        help=HELP,
+        press=look.turn,
+    )
+
+
+def _beside(wanted: Feature, latents: int) -> list[Action]:
+    """Links to the previous and the next feature."""
+    before, after = wanted.latent - 1, wanted.latent + 1
+    if look.is_on("skip"):
+        found = source.ask(of_explanations.beside, wanted, alive=True)
+        before, after = (-1 if found[name] is None else found[name] for name in ("previous", "next"))
+    return [
+        _step(wanted, before, "‹ {}", "[", "previous feature") if before >= 0 else Action("‹ first", "[", off=True),
+        _step(wanted, after, "{} ›", "]", "next feature") if 0 <= after < latents else Action("last ›", "]", off=True),
+    ]
+
+
+def _step(wanted: Feature, latent: int, label: str, key: str, said: str) -> Action:
+    query = look.query(Feature(wanted.dictionary, latent))
+    return Action(label.format(latent), key, said, page="feature", query=query)
