@@ -24,7 +24,8 @@
     const node = facts.nodes[id];
     if (!node) { detail.replaceChildren(make("p", facts.hint, "quiet")); return; }
     const rows = [make("h3", id), ...node.lines.map((line) => make("p", line))];
-    for (const [title, edges] of [["Comes from", node.in], ["Goes to", node.out]]) {
+    for (const [title, side] of [["Comes from", "in"], ["Goes to", "out"]]) {
+      const edges = node[side], many = node.many[side];
       if (!edges.length) continue;
       const list = make("ul");
       for (const [other, said] of edges) {
@@ -34,7 +35,7 @@
         item.append(button);
         list.append(item);
       }
-      rows.push(make("p", title, "quiet"), list);
+      rows.push(make("p", edges.length < many ? `${title}: the strongest ${edges.length} of ${many}` : title, "quiet"), list);
     }
     detail.replaceChildren(...rows);
   }

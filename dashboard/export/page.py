@@ -36,6 +36,8 @@ class Section:
     note: str = ""
     html: str = ""
     mounted: Sequence[Mounted] = ()
+    beside: str = ""
+    """HTML that stands beside the components."""
     name: str = ""
     """What links of the same file lead to."""
     large: bool = False
@@ -88,8 +90,10 @@ def _section(section: Section, numbers: Sequence[int]) -> str:
     anchor = f' id="{escape(section.name)}"' if section.name else ""
     hosts = "".join(f'<div class="lw-mount" data-part="{number}"></div>' for number in numbers)
     head = f'<div class="lw-section">{title}<span>{escape(section.note)}</span></div>' if title else ""
+    if section.beside:
+        hosts = f'<div class="sides"><div>{hosts}</div><div>{section.beside}</div></div>'
     kind = ' class="large"' if section.large else ""
-    return f"<section{anchor}{kind}>{head}{section.html}{hosts}</section>"
+    return f"<section{anchor}{kind}>{head}{hosts}{section.html}</section>"
 
 
 def _wrapped(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import evidence, judging, rater, source, steps
+from dashboard import evidence, judging, look, rater, source, steps
 from dashboard.panels import ShownFeature
 from dashboard.widgets import bits, job
 from dashboard.widgets.examples import Block, Manner, Row, examples
@@ -32,7 +32,8 @@ MISTAKES = {
 def render(shown: ShownFeature) -> None:
     """Draws the panel."""
     feature = shown.feature
-    explanations = source.ask(queries.explanations, feature)
+    # What is kept back above is kept back here: a rating, or a colleague's label, would give it away.
+    explanations = [] if look.hidden() else source.ask(queries.explanations, feature)
     bits.section("Your judgement", "saved as you go; others' ratings show once you have rated")
     judging.complaint()
     who = rater.ask("feature_rater")
@@ -42,6 +43,8 @@ def render(shown: ShownFeature) -> None:
         judging.perform(done, member=f"feature {feature}", text=texts.get(str(done.get("explanation")), ""))
 
     face = judging.face_of_feature(who, feature, explanations)
+    if look.hidden():
+        face |= {"labels": [], "notes": [], "unexplained": "Explanations are rated once they are shown."}
     judge("feature_judge", face, act)
     if who and face["label"]:
         _worth(shown, who, face["label"])
