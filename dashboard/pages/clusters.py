@@ -114,7 +114,9 @@ def _charts(shown: Row) -> None:
     rows = source.ask(of_clusters.points, shown["recipe"])
     left, right = st.columns(2, gap="medium")
     with left:
-        bits.section("Cohesion", "how alike two members of a cluster are; grey: as many contexts drawn from all")
+        bits.section(
+            "Cohesion", "how alike two members of a cluster are; grey: as many contexts drawn from all, widest interval"
+        )
         _chart("clusters_cohesion", rows, COHESION)
     with right:
         bits.section("Faithfulness", "of a cluster's circuit on held-out contexts; grey: random circuits of its size")

@@ -113,8 +113,17 @@ def _choose(run: Row, setting: str) -> None:
     choice = choices.load(shown, setting)
     names = choice.names if choice else ()
     note = "every tick is saved at once"
+    if by_person(run) and not names:
+        _take_over(setting, latents)
     ticks(f"shift_{setting}", latents, names, note=note, save=lambda ticked: _save(setting, ticked, latents))
     _saved(run, choice, latents)
+
+
+def _take_over(setting: str, latents: Sequence[Row]) -> None:
+    """A choice that was made elsewhere can be gone on with here."""
+    removed = [name_of(one) for one in latents if one["removed"]]
+    label = f"Tick the {len(removed)} that this run removed"
+    st.button(label, key="shift_take", on_click=lambda: _save(setting, removed, latents))
 
 
 def _save(setting: str, ticked: Sequence[str], latents: Sequence[Row]) -> None:

@@ -1,6 +1,6 @@
 """Dots with intervals: a row for each thing compared, a panel for each measure, all rows at one height.
 
-A full dot is the value and the line its interval; a hollow diamond is the control; a line across the chart is what chance
+A full dot is the value and the line its interval; a hollow square is the control; a line across the chart is what chance
 would give. What lies beyond an axis stands at its end, hollow, and says so. The numbers belong into a table beside it.
 """
 
@@ -19,6 +19,8 @@ from dashboard.widgets.plot import Figure, Mark
 
 ROW = 24
 """Pixels of a row."""
+WIDTH = 1300.0
+"""Pixels of all panels together, as a page usually is."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Panel:
     high: float | None = None
     log: bool = False
     control: str = "control"
-    """What the diamonds are."""
+    """What the squares are."""
 
 
 def dots(key: str, names: Sequence[str], panels: Sequence[Panel]) -> None:
@@ -52,18 +54,24 @@ def dots(key: str, names: Sequence[str], panels: Sequence[Panel]) -> None:
     drawn = [panel for panel in panels if any(d is not None and d.value is not None for d in panel.dots)]
     if not drawn:
         return
-    room = 0.055 * max(len(name) for name in names)
-    columns = st.columns([1 + room, *[1.0] * (len(drawn) - 1)], gap="small") if len(drawn) > 1 else [st.container()]
+    columns = st.columns(_widths(names, len(drawn)), gap="small") if len(drawn) > 1 else [st.container()]
     for place, (column, panel) in enumerate(zip(columns, drawn, strict=True)):
         with column:
             plot.draw(f"{key}_{place}", figure(names, panel, named=place == 0))
+
+
+def _widths(names: Sequence[str], panels: int) -> list[float]:
+    """The first panel has the names beside it, and is as wide as the others without them."""
+    room = 6.6 * min(30, max(len(name) for name in names)) - 26
+    each = max(120.0, (WIDTH - room) / panels)
+    return [each + max(0.0, room), *[each] * (panels - 1)]
 
 
 def legend(control: str) -> str:
     """What the marks are, as HTML."""
     return (
         '<div class="lw-legend"><span><i class="lw-blue">●</i> value with its 95 % interval</span>'
-        f"<span>◇ {control}</span></div>"
+        f"<span>□ {control}</span></div>"
     )
 
 
@@ -102,11 +110,11 @@ def _marks(panel: Panel, name: str, dot: Dot, place: int, ends: tuple[float, flo
     )  # fmt: skip
     if dot.control is None:
         return [whole]
-    diamond = plot.point(
+    square = plot.point(
         _within(dot.control, ends) or 0.0, place, f"{name}\n{panel.control} {number(dot.control, 2)}",
         style=2, corners=4, fill="hollow", radius=4,
     )  # fmt: skip
-    return [diamond, whole]
+    return [square, whole]
 
 
 def _within(value: float | None, ends: tuple[float, float]) -> float:

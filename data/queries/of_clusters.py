@@ -96,7 +96,7 @@ def reasons(workspace: Workspace, recipe: str) -> list[Row]:
     """Why clusters have no circuit, numbers left out so that equal reasons are one, the most frequent first."""
     return rows(
         workspace,
-        """select regexp_replace(error, '\\d+', 'N', 'g') as reason, count(*) as count from clusters
+        """select regexp_replace(error, '\\d+', '…', 'g') as reason, count(*) as count from clusters
            where recipe = ? and error is not null group by 1 order by 2 desc, 1""",
         [recipe],
     )
