@@ -1,9 +1,17 @@
-// A table whose every text is set with textContent. Links and picked rows are triggers; the address says what is selected.
+// A table whose every text is set with textContent. Links, picked rows, pages and orders are triggers; the address says what
+// is shown. `root` keeps what must outlive a redraw: the order of the rows, the row walked to, and the pick on its way.
+const PATIENCE = 2000; // milliseconds after which a pick that nobody answered is taken for lost
+const PAUSE = 70; // milliseconds of rest after a key before the row is picked: a held key picks where it stops
+
+const STEPS = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 };
+const TURNS = { PageDown: 1, "]": 1, PageUp: -1, "[": -1 };
+
 export default function (component) {
-  const { data, parentElement, setTriggerValue } = component;
+  const { data, parentElement } = component;
   const root = parentElement.querySelector(".root");
-  const order = root.order ?? { column: null, up: true };
-  root.order = order;
+  const order = (root.order ??= { column: null, up: true });
+  root.data = data;
+  root.trigger = component.setTriggerValue;
 
   function make(kind, className, text) {
     const element = document.createElement(kind);
@@ -15,7 +23,7 @@ export default function (component) {
   const key = (cell) => { const v = value(cell); return v.sort ?? v.text ?? ""; };
 
   function sorted() {
-    if (order.column === null || order.column >= data.columns.length) return data.rows;
+    if (order.column === null || order.column >= data.columns.length || data.order !== undefined) return data.rows;
     const c = order.column;
     const compare = (a, b) => {
       const x = key(a.cells[c]), y = key(b.cells[c]);
@@ -23,6 +31,111 @@ export default function (component) {
     };
     return [...data.rows].sort((a, b) => (order.up ? compare(a, b) : compare(b, a)));
   }
+
+  // Picks ------------------------------------------------------------------------------------------------------------
+
+  function address(id) {
+    if (!data.param) return;
+    const url = new URL(location.href);
+    url.searchParams.set(data.param, id);
+    history.replaceState(history.state, "", url);
+  }
+
+  // One pick is on its way at a time, so that an answer to an older one never moves the row that was walked to since.
+  function send() {
+    root.timer = undefined;
+    if (root.wanted === undefined || root.sent !== undefined) return;
+    root.sent = root.wanted;
+    address(root.sent);
+    root.trigger("pick", root.sent);
+    root.lost = setTimeout(() => { root.sent = undefined; if (root.wanted !== root.data.selected) send(); }, PATIENCE);
+  }
+
+  function rest(milliseconds) {
+    clearTimeout(root.timer);
+    root.timer = setTimeout(send, milliseconds);
+  }
+
+  function answered() {
+    if (root.sent !== undefined && data.selected !== root.sent) return;
+    clearTimeout(root.lost);
+    root.sent = undefined;
+    if (root.wanted === data.selected) root.wanted = undefined;
+    if (root.wanted !== undefined && root.timer === undefined) send();
+  }
+
+  const rows = () => [...root.querySelectorAll("tbody tr")];
+  const current = () => root.wanted ?? root.data.selected;
+
+  function mark() {
+    const chosen = current();
+    const all = rows();
+    const stop = all.find((tr) => tr.row.id === (root.stop ?? chosen)) ?? all.find((tr) => tr.row.id === chosen) ?? all[0];
+    for (const tr of all) {
+      const is = tr.row.id !== undefined && tr.row.id === chosen;
+      tr.classList.toggle("selected", is);
+      if (!data.pick) continue;
+      tr.setAttribute("aria-selected", String(is));
+      tr.tabIndex = tr === stop ? 0 : -1;
+    }
+    return stop;
+  }
+
+  function choose(tr, at_once) {
+    root.stop = tr.row.id;
+    root.wanted = tr.row.id;
+    mark();
+    rest(at_once ? 0 : PAUSE);
+  }
+
+  function walk(tr) {
+    root.stop = tr.row.id;
+    if (data.follow) choose(tr, false);
+    else mark();
+    tr.focus({ preventScroll: true });
+    reveal(tr);
+  }
+
+  // Keeps the row in view below the heading, which stays in place.
+  function reveal(tr) {
+    const scroll = root.querySelector(".scroll"), head = root.querySelector("thead").offsetHeight;
+    if (tr.offsetTop - head < scroll.scrollTop) scroll.scrollTop = tr.offsetTop - head;
+    else if (tr.offsetTop + tr.offsetHeight > scroll.scrollTop + scroll.clientHeight)
+      scroll.scrollTop = tr.offsetTop + tr.offsetHeight - scroll.clientHeight;
+    const box = tr.getBoundingClientRect();
+    if (box.top < 60 || box.bottom > innerHeight - 8) tr.scrollIntoView({ block: "center" });
+  }
+
+  function turn(by, last) {
+    const page = data.page + by;
+    if (page < 1 || page > data.pages) return false;
+    if (root.turning) return true;
+    root.turning = setTimeout(() => { root.turning = undefined; }, PATIENCE);
+    clearTimeout(root.timer);
+    root.timer = root.wanted = root.stop = undefined;
+    root.trigger("turn", [page, last]);
+    return true;
+  }
+
+  function pressed(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const all = rows(), here = all.find((tr) => tr.tabIndex === 0), at = all.indexOf(here);
+    let next;
+    if (event.key in STEPS) {
+      next = all[at + STEPS[event.key]];
+      if (!next && all.length && turn(STEPS[event.key], STEPS[event.key] < 0)) { root.refocus = true; event.preventDefault(); }
+    } else if (event.key in TURNS && data.pages > 1) {
+      root.refocus = turn(TURNS[event.key], false);
+      event.preventDefault();
+    } else if (event.key === "Home" || event.key === "End") next = event.key === "Home" ? all[0] : all.at(-1);
+    else if (event.key === "Enter" && here && event.target.localName === "tr") {
+      if (data.follow && here.row.opens) root.trigger("go", here.row.opens);
+      else choose(here, true);
+    }
+    if (next) { walk(next); event.preventDefault(); }
+  }
+
+  // Cells ------------------------------------------------------------------------------------------------------------
 
   function fill(td, raw) {
     const cell = value(raw);
@@ -32,11 +145,12 @@ export default function (component) {
     if (cell.page) {
       const a = make("a", "", text);
       a.href = cell.page + "?" + new URLSearchParams(cell.query ?? {});
+      if (data.pick) a.tabIndex = -1;
       a.addEventListener("click", (event) => {
         event.stopPropagation();
         if (event.ctrlKey || event.metaKey || event.shiftKey) return;
         event.preventDefault();
-        setTriggerValue("go", [cell.page, cell.query ?? {}]);
+        root.trigger("go", [cell.page, cell.query ?? {}]);
       });
       td.append(a);
     } else td.append(text);
@@ -47,23 +161,11 @@ export default function (component) {
     }
   }
 
-  function pickable(tr, row) {
-    tr.classList.add("pick");
-    tr.tabIndex = 0;
-    const pick = () => setTriggerValue("pick", row.id);
-    tr.addEventListener("click", pick);
-    tr.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" && event.target === tr) pick();
-      const next = { ArrowDown: tr.nextElementSibling, ArrowUp: tr.previousElementSibling }[event.key];
-      if (next) { next.focus(); event.preventDefault(); }
-    });
-  }
-
   function body() {
     const tbody = make("tbody");
     for (const row of sorted()) {
-      const tr = make("tr", row.id !== undefined && row.id === data.selected ? "selected" : "");
-      if (data.pick) pickable(tr, row);
+      const tr = make("tr", data.pick ? "pick" : "");
+      tr.row = row;
       row.cells.forEach((cell, i) => {
         const td = make("td", data.columns[i].kind ?? "");
         fill(td, cell);
@@ -71,26 +173,41 @@ export default function (component) {
       });
       tbody.append(tr);
     }
+    if (data.pick) {
+      tbody.addEventListener("click", (event) => {
+        const tr = event.target.closest("tr");
+        if (tr) { choose(tr, true); tr.focus({ preventScroll: true }); }
+      });
+      tbody.addEventListener("keydown", pressed);
+    }
     return tbody;
+  }
+
+  function heading(column, i) {
+    const stored = data.order !== undefined;
+    const up = stored ? !data.order.startsWith("-") : order.up;
+    const is = stored ? column.order && data.order.replace(/^-/, "") === column.order : order.column === i;
+    const th = make("th", column.kind ?? "");
+    if (column.title) th.title = column.title;
+    if (is) th.setAttribute("aria-sort", up ? "ascending" : "descending");
+    const text = column.label + (is ? (up ? " ↑" : " ↓") : "");
+    if (!(stored ? column.order : data.sort)) { th.textContent = text; return th; }
+    const button = make("button", "", text);
+    const first = !(column.kind ?? "").includes("num");
+    button.addEventListener("click", () => {
+      const next = is ? !up : first;
+      if (stored) { root.trigger("order", (next ? "" : "-") + column.order); return; }
+      order.up = next;
+      order.column = i;
+      draw();
+    });
+    th.append(button);
+    return th;
   }
 
   function head() {
     const tr = make("tr");
-    data.columns.forEach((column, i) => {
-      const th = make("th", column.kind ?? "");
-      if (column.title) th.title = column.title;
-      if (data.sort) {
-        const arrow = order.column === i ? (order.up ? " ↑" : " ↓") : "";
-        const button = make("button", "", column.label + arrow);
-        button.addEventListener("click", () => {
-          order.up = order.column === i ? !order.up : !(column.kind ?? "").includes("num");
-          order.column = i;
-          draw();
-        });
-        th.append(button);
-      } else th.textContent = column.label;
-      tr.append(th);
-    });
+    tr.append(...data.columns.map(heading));
     const thead = make("thead");
     thead.append(tr);
     return thead;
@@ -122,22 +239,38 @@ export default function (component) {
   }
 
   function draw() {
+    const focused = root.querySelector(":focus");
+    const inside = focused?.localName === "tr" || root.refocus;
     const top = root.querySelector(".scroll")?.scrollTop ?? 0;
     const scroll = make("div", "scroll");
-    if (data.height) scroll.style.maxHeight = `${data.height}px`;
+    if (data.height) scroll.style.maxHeight = typeof data.height === "number" ? `${data.height}px` : data.height;
     const table = make("table");
     table.setAttribute("aria-label", data.label ?? "table");
+    if (data.pick) table.setAttribute("role", "grid");
     table.append(head(), body());
     scroll.append(table);
     root.replaceChildren(scroll);
     if (data.note || data.csv) root.append(foot());
-    scroll.scrollTop = top;
-    const chosen = scroll.querySelector("tr.selected");
-    if (chosen && root.chosen !== data.selected) {
-      if (chosen.offsetTop < scroll.scrollTop || chosen.offsetTop > scroll.scrollTop + scroll.clientHeight - 30)
-        scroll.scrollTop = chosen.offsetTop - scroll.clientHeight / 2;
-    }
-    root.chosen = data.selected;
+    const page = root.page === undefined || root.page === data.page;
+    scroll.scrollTop = page ? top : 0;
+    root.page = data.page;
+    const stop = mark();
+    if (inside && stop) { stop.focus({ preventScroll: true }); root.refocus = false; }
+    return stop;
   }
-  draw();
+
+  answered();
+  const content = JSON.stringify([data.columns, data.rows, data.note, data.order, data.page, data.pages, data.height, data.label]);
+  const moved = root.chosen !== data.selected && root.wanted === undefined;
+  if (moved) root.stop = undefined;
+  const stop = content === root.content ? mark() : draw();
+  if (content !== root.content) root.turning = clearTimeout(root.turning);
+  root.content = content;
+  if (stop && moved && root.wanted === undefined && stop.row.id === data.selected) {
+    const scroll = root.querySelector(".scroll");
+    const head = root.querySelector("thead").offsetHeight;
+    if (stop.offsetTop < scroll.scrollTop + head || stop.offsetTop > scroll.scrollTop + scroll.clientHeight - 30)
+      scroll.scrollTop = stop.offsetTop - scroll.clientHeight / 2;
+  }
+  root.chosen = data.selected;
 }

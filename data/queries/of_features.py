@@ -2,59 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import io
+
+import numpy as np
+from pyarrow import csv
 
 from data.errors import Mistake, unknown
+from data.facts import narrowing, showing
+from data.facts.facets import ANY, DENSE, NONE, SORTS, STATES, Facets, Range
+from data.facts.held import behind, facts
+from data.facts.narrowing import Count
 from data.queries.base import MODEL, Row, rows
 from data.store import Workspace
 from data.words import Feature
 
-DENSE = 0.1
-"""A feature active at more than this share of tokens is called dense: too common to mean one thing."""
-
-
-@dataclass(frozen=True)
-class Facets:
-    """Which features to list, and in which order."""
-
-    dictionary: str | None = None
-    state: str = "any"
-    """any, alive, dead (density 0) or dense (density above DENSE)."""
-    density: tuple[float, float] = (0.0, 1.0)
-    """Lowest and highest share of tokens."""
-    activation: float = 0.0
-    """Lowest maximum activation."""
-    explained: bool = False
-    circuit: bool = False
-    """Only features that are nodes of some circuit."""
-    text: str = ""
-    """Part of an explanation's text."""
-    sort: str = "max activation"
-
-    def __post_init__(self) -> None:
-        if self.sort not in SORTS:
-            raise unknown("order of features", self.sort, SORTS)
-        if self.state not in STATES:
-            raise unknown("state of a feature", self.state, STATES)
-
-
-SORTS = {
-    "max activation": "max_activation desc",
-    "most dense": "density desc",
-    "least dense": "density",
-    "circuit effect": "effect desc nulls last",
-    "score above control": "difference desc nulls last",
-    "latent": "layer, dictionary, latent",
-}
-
-
-STATES = {
-    "any": "true",
-    "alive": f"density > 0 and density <= {DENSE}",
-    "dead": "density = 0",
-    "dense": f"density > {DENSE}",
-}
+__all__ = [
+    "ANY", "BEST", "DENSE", "NONE", "SORTS", "STATES", "Count", "Facets", "Range", "behind", "counted", "everything",
+    "explanations", "feature", "features", "glance", "harvests", "places", "scores", "titles", "total",
+]  # fmt: skip
+MOST = 500
+"""Rows of one page."""
 
 
 def harvests(workspace: Workspace, dictionary: str) -> list[Row]:
@@ -68,26 +35,56 @@ def harvests(workspace: Workspace, dictionary: str) -> list[Row]:
 
 
 def features(workspace: Workspace, facets: Facets, *, offset: int = 0, limit: int = 50) -> list[Row]:
-    """One page of features: dictionary, latent, site, density, max_activation, circuits, effect (the largest |effect|
-    of its nodes), text, explainer, scorer, score, control, difference; `total` counts all pages' rows.
+    """One page of features: dictionary, latent, site, density, max_activation, circuits, effect (the largest |effect| of
+    its nodes), contested, label and author (the newest), text, explainer, scorer, score, control, difference with its
+    interval; `total` counts the rows of all pages. An explanation that holds the text looked for comes before a better one.
     """
-    where, parameters = _where(facets)
-    return rows(
-        workspace,
-        f"""with {NODES}, {BEST}
-        select f.dictionary, f.latent, d.site, d.layer, f.density, f.max_activation,
-               coalesce(n.circuits, 0) as circuits, n.effect, b.text, b.explainer, b.scorer, b.score, b.control,
-               b.difference, count(*) over () as total
-        from features f join dictionaries d using (dictionary)
-        left join in_circuits n using (dictionary, latent) left join best b using (dictionary, latent)
-        where {where} order by {SORTS[facets.sort]}, dictionary, latent limit ? offset ?""",
-        [*parameters, min(limit, 500), offset],
-    )
+    known = facts(workspace)
+    order = narrowing.ordered(known, facets)
+    found = showing.table(known, facets, order[offset : offset + min(limit, MOST)])
+    return [row | {"total": len(order)} for row in found.to_pylist()]
 
 
-NODES = """in_circuits as (
-    select dictionary, latent, count(distinct circuit) as circuits, max(abs(effect)) as effect
-    from nodes where latent is not null group by 1, 2)"""
+def total(workspace: Workspace, facets: Facets) -> int:
+    """How many features fit."""
+    known = facts(workspace)
+    mask = narrowing.fitting(known, facets)
+    return len(known) if mask is None else int(mask.sum())
+
+
+def counted(workspace: Workspace, facets: Facets) -> dict[str, list[Count]]:
+    """The values of each facet, with how many features choosing each of them would show."""
+    return narrowing.counted(facts(workspace), facets)
+
+
+def glance(workspace: Workspace, facets: Facets, wanted: Feature) -> Row:
+    """What `features` says of one feature, whether or not it fits the facets, and the circuits that it is in."""
+    known = facts(workspace)
+    place = known.base.row(wanted.dictionary, wanted.latent)
+    if place is None:
+        raise _missing_feature(workspace, wanted)
+    circuits = known.placed.circuits
+    begin, end = np.searchsorted(circuits.row, [place, place + 1])
+    [found] = showing.table(known, facets, np.array([place])).to_pylist()
+    return found | {"in_circuits": [circuits.names[code] for code in circuits.code[begin:end]]}
+
+
+def titles(workspace: Workspace) -> dict[str, dict[str, str]]:
+    """What dictionaries, circuits and lists are called: site, task, name."""
+    with workspace.read() as db:
+        return {
+            "dictionary": dict(db.execute("select dictionary, site from dictionaries").fetchall()),
+            "circuit": dict(db.execute("select circuit, task from circuits").fetchall()),
+            "list": dict(db.execute("select subject, value from current_judgements where kind = 'list'").fetchall()),
+        }
+
+
+def everything(workspace: Workspace, facets: Facets) -> bytes:
+    """All features that fit, in order, as a CSV file."""
+    known = facts(workspace)
+    aside = io.BytesIO()
+    csv.write_csv(showing.table(known, facets, narrowing.ordered(known, facets)), aside)
+    return aside.getvalue()
 
 
 BEST = """best as (
@@ -96,23 +93,6 @@ BEST = """best as (
     where e.text is not null
     qualify row_number() over (partition by e.dictionary, e.latent
                                order by s.difference desc nulls last, s.value desc nulls last, e.explanation) = 1)"""
-
-
-def _where(facets: Facets) -> tuple[str, list[Any]]:
-    """The condition of `features` as SQL and its parameters."""
-    conditions = [STATES[facets.state], "density between ? and ?", "max_activation >= ?"]
-    parameters: list[Any] = [*facets.density, facets.activation]
-    if facets.dictionary:
-        conditions.append("f.dictionary = ?")
-        parameters.append(facets.dictionary)
-    if facets.explained:
-        conditions.append("b.text is not null")
-    if facets.circuit:
-        conditions.append("n.circuits > 0")
-    if facets.text:
-        conditions.append("contains(lower(b.text), lower(?))")
-        parameters.append(facets.text)
-    return " and ".join(conditions), parameters
 
 
 def feature(workspace: Workspace, wanted: Feature) -> Row:

@@ -95,7 +95,7 @@ def test_an_edge_walks_the_graph(page: Page, address: str, made: Made) -> None:
 
 
 def test_hostile_texts_stay_text(page: Page, address: str, made: Made) -> None:
-    for view in (f"feature?feature={made.dictionaries['resid_post:5']}/0", "circuit", "features?explained=true", ""):
+    for view in (f"feature?feature={made.dictionaries['resid_post:5']}/0", "circuit", "features?explainer=any", ""):
         page.goto(f"{address}/{view}")
         settled(page)
         page.locator("table").first.wait_for()
@@ -106,7 +106,7 @@ def test_hostile_texts_stay_text(page: Page, address: str, made: Made) -> None:
 
 
 def test_a_link_in_a_table_moves_within_the_session(page: Page, address: str) -> None:
-    page.goto(f"{address}/features?circuit_only=true")
+    page.goto(f"{address}/features?circuit=any")
     page.locator("table[aria-label=Features] a").first.click()
     page.wait_for_url(re.compile(r"/feature\?feature=\w{16}(/|%2F)\d+$"))
     page.get_by_text("Examples", exact=True).wait_for()
@@ -115,9 +115,10 @@ def test_a_link_in_a_table_moves_within_the_session(page: Page, address: str) ->
 def test_filters_are_in_the_address(page: Page, address: str) -> None:
     page.goto(f"{address}/features?state=dead")
     page.get_by_text("1 to 30 of 30").wait_for()
-    page.get_by_text("explained", exact=True).first.click()
-    page.wait_for_function("new URLSearchParams(location.search).get('explained') === 'true'")
-    page.get_by_text("of 30").wait_for(state="hidden")
+    page.get_by_role("button", name="Explained by").click()
+    page.get_by_role("menuitemcheckbox", name="any").click()
+    page.wait_for_function("new URLSearchParams(location.search).get('explainer') === 'any'")
+    page.get_by_text("1 to 30 of 30").wait_for(state="hidden")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

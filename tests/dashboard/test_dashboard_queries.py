@@ -10,6 +10,7 @@ from generated import CIRCUIT, LATENTS, Made
 from data import queries
 from data.errors import Mistake
 from data.queries import Facets
+from data.queries.of_features import Range
 from data.store import Workspace, append
 from data.words import Feature
 
@@ -45,13 +46,13 @@ def test_sorting_is_of_all_features(made: Made) -> None:
 @pytest.mark.parametrize(
     ("facets", "holds"),
     [
-        (Facets(state="dead"), lambda row: row["density"] == 0),
-        (Facets(state="alive"), lambda row: 0 < row["density"] <= queries.DENSE),
-        (Facets(state="dense"), lambda row: row["density"] > queries.DENSE),
-        (Facets(density=(0.03, 0.04)), lambda row: 0.03 <= row["density"] <= 0.04),
-        (Facets(activation=20.0), lambda row: row["max_activation"] >= 20),
-        (Facets(explained=True), lambda row: row["text"]),
-        (Facets(circuit=True), lambda row: row["circuits"] == 1 and row["effect"] > 0),
+        (Facets(state=("dead",)), lambda row: row["density"] == 0),
+        (Facets(state=("alive",)), lambda row: 0 < row["density"] <= queries.DENSE),
+        (Facets(state=("dense",)), lambda row: row["density"] > queries.DENSE),
+        (Facets(density=Range(0.03, 0.04)), lambda row: 0.03 <= row["density"] < 0.04),
+        (Facets(activation=Range(20.0)), lambda row: row["max_activation"] >= 20),
+        (Facets(explainer=("any",)), lambda row: row["text"]),
+        (Facets(circuit=("any",)), lambda row: row["circuits"] == 1 and row["effect"] > 0),
         (Facets(text="PLURAL"), lambda row: "plural" in row["text"]),
         (Facets(text="100%_"), lambda row: False),  # no wildcards: the text is taken as it is
     ],

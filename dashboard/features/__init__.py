@@ -1,0 +1,1 @@
+"""The Features page: its filters, its list, and the feature beside it."""
