@@ -8,6 +8,6 @@
 
 from __future__ import annotations
 
-from dashboard.engine.client import NO_MODEL, ask
+from dashboard.engine.client import LIMIT, NO_MODEL, ask
 
-__all__ = ["NO_MODEL", "ask"]
+__all__ = ["LIMIT", "NO_MODEL", "ask"]

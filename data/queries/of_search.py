@@ -1,0 +1,140 @@
+"""Looking for features: by what was said of them, by name, by their likes.
+
+What was said is explanations and people's labels together (`said`): text, its author, and the best score of an
+explanation. A text's key is its MD5, by which sentence vectors are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from data.queries.base import MODEL, Row, rows
+from data.store import Workspace
+from data.words import Feature
+
+SAID = """best as (
+    select explanation, scorer, value as score, control, difference from scores where error is null
+    qualify row_number() over (partition by explanation order by difference desc nulls last, value desc nulls last) = 1),
+said as (
+    select e.dictionary, e.latent, e.text, e.explainer as author, false as label, b.* exclude (explanation)
+    from explanations e left join best b using (explanation) where e.text is not null
+    union all by name
+    select split_part(subject, '/', 1) as dictionary, try_cast(split_part(subject, '/', 2) as integer) as latent,
+           value as text, rater as author, true as label
+    from current_judgements where kind = 'label' and about = 'feature')"""
+BETTER = "label desc, difference desc nulls last, score desc nulls last, text"
+"""Of two texts about one feature, which is shown: a person's, then the one that beats its control by more."""
+RECORD = """f.dictionary, f.latent, d.site, d.layer, f.density, f.max_activation,
+            json_extract_string(f.statistics, '$.harvest') as harvest"""
+
+
+def by_text(
+    workspace: Workspace, text: str, dictionaries: Sequence[str] = (), *, offset: int = 0, limit: int = 20
+) -> list[Row]:
+    """Features of which something is said that contains `text`, in any case of its letters; `total` counts all of them.
+
+    The text itself comes first, then those that hold it as whole words, then by score above control. Empty `dictionaries`
+    are all of them.
+    """
+    where = "where list_contains(?, dictionary)" if dictionaries else ""
+    return rows(
+        workspace,
+        f"""with {SAID}, found as (
+            select *, case when lower(text) = lower($1) then 0
+                           when regexp_matches(lower(text), '\\b' || regexp_escape(lower($1)) || '\\b') then 1
+                           else 2 end as rank
+            from said where contains(lower(text), lower($1))),
+        one as (select * from found {where.replace("?", "$2")}
+                qualify row_number() over (partition by dictionary, latent order by rank, {BETTER}) = 1)
+        select {RECORD}, o.* exclude (dictionary, latent), count(*) over () as total
+        from one o join features f using (dictionary, latent) join dictionaries d using (dictionary)
+        order by rank, difference desc nulls last, score desc nulls last, d.layer, f.dictionary, f.latent
+        limit {int(limit)} offset {int(offset)}""",
+        [text, *([list(dictionaries)] if dictionaries else [])],
+    )
+
+
+def by_keys(workspace: Workspace, keys: Sequence[str], dictionaries: Sequence[str] = ()) -> list[Row]:
+    """Features of which one of the texts with these keys is said, with its `key`; a feature may stand here twice."""
+    where = "where list_contains($2, dictionary)" if dictionaries else ""
+    return rows(
+        workspace,
+        f"""with {SAID}, found as (select *, md5(text) as key from said where list_contains($1, md5(text)))
+        select {RECORD}, o.* exclude (dictionary, latent)
+        from (select * from found {where}) o join features f using (dictionary, latent)
+        join dictionaries d using (dictionary) order by d.layer, f.dictionary, f.latent""",
+        [list(keys), *([list(dictionaries)] if dictionaries else [])],
+    )
+
+
+def keys(workspace: Workspace) -> list[str]:
+    """The keys of all different texts that are said of features."""
+    return [
+        row["key"] for row in rows(workspace, f"with {SAID} select distinct md5(text) as key from said order by key")
+    ]
+
+
+def said(workspace: Workspace) -> int:
+    """How many texts are said of features."""
+    return rows(workspace, f"with {SAID} select count(*) as n from said")[0]["n"]
+
+
+def texts(workspace: Workspace, wanted: Sequence[str]) -> dict[str, str]:
+    """The texts with these keys."""
+    found = rows(
+        workspace,
+        f"with {SAID} select distinct md5(text) as key, text from said where list_contains(?, md5(text))",
+        [list(wanted)],
+    )
+    return {row["key"]: row["text"] for row in found}
+
+
+def described(workspace: Workspace, wanted: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Row]:
+    """What is recorded and said of some features, by (dictionary, latent); those without a record are absent."""
+    found = rows(
+        workspace,
+        f"""with {SAID}, asked as (select unnest($1) as dictionary, unnest($2) as latent),
+        one as (select s.* from said s join asked using (dictionary, latent)
+                qualify row_number() over (partition by dictionary, latent order by {BETTER}) = 1)
+        select {RECORD}, o.* exclude (dictionary, latent)
+        from asked join features f using (dictionary, latent) join dictionaries d using (dictionary)
+        left join one o using (dictionary, latent)""",
+        [[dictionary for dictionary, _ in wanted], [latent for _, latent in wanted]],
+    )
+    return {(row["dictionary"], row["latent"]): row for row in found}
+
+
+def measures(workspace: Workspace, dictionary: str, latents: Sequence[int]) -> dict[int, tuple[float, float]]:
+    """The density and the record (the greatest activation of the harvest) of some latents; unknown ones are absent."""
+    found = rows(
+        workspace,
+        """select latent, density, max_activation from features join (select unnest($2) as latent) using (latent)
+           where dictionary = $1""",
+        [dictionary, list(latents)],
+    )
+    return {row["latent"]: (row["density"], row["max_activation"]) for row in found}
+
+
+def dictionaries(workspace: Workspace) -> list[Row]:
+    """Dictionaries by depth with their model (its digest and name) and how many features are recorded of each."""
+    return rows(
+        workspace,
+        f"""select d.dictionary, d.name, d.site, d.layer, d.latents, coalesce(h.model, d.model) as model,
+               {MODEL.format("d")}, (select count(*) from features f where f.dictionary = d.dictionary) as features
+        from dictionaries d left join runs r using (run)
+        left join (select dictionary, max(model) as model from harvests group by 1) h using (dictionary)
+        order by d.layer, d.site, d.dictionary""",
+    )
+
+
+def feature_named(workspace: Workspace, text: str) -> Feature | None:
+    """The feature that `text` names, by its dictionary's digest or the beginning of it; None when it names none."""
+    start, _, latent = text.strip().partition("/")
+    if not (start.isalnum() and latent.isdecimal()):
+        return None
+    found = rows(
+        workspace,
+        "select dictionary from dictionaries where starts_with(dictionary, ?) and latents > ?",
+        [start, int(latent)],
+    )
+    return Feature(found[0]["dictionary"], int(latent)) if len(found) == 1 else None
