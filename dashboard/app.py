@@ -42,6 +42,7 @@ def main(start: str | None = None) -> None:
     st.session_state["pages"] = pages
     let_in = login.admitted()
     page = st.navigation(_groups(modules, pages), position="top" if let_in else "hidden")
+    st.session_state["page"] = next((name for name, known in pages.items() if known == page), start)
     if let_in:
         page.run()
 

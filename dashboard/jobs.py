@@ -209,7 +209,7 @@ def _share(job: Job) -> float | None:
 
 def _living(workspace: Workspace, job: Job, made: Sequence[Mapping[str, Any]]) -> steps.State:
     under_way = next((row for row in made if row["status"] == "running"), None)
-    told = steps.state(workspace, under_way) if under_way else steps.State("running", None, "")
+    told = steps.state(workspace, under_way) if under_way else steps.State("running", None, "" if made else "starting")
     word = told.word if told.word in ("running", "stalled") else "running"
     if job.cancelled is not None:
         word = "stopping"

@@ -5,6 +5,7 @@ Every text that comes from a model, a data set or the store is escaped here befo
 
 from __future__ import annotations
 
+import contextlib
 import html
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.errors import StreamlitDuplicateElementKey
+
+from data.words import digest
 
 HERE = Path(__file__).parent
 
@@ -121,9 +125,16 @@ def mistake(sentence: str) -> None:
 
 
 def link(page: str, label: str, query: Mapping[str, str], icon: str | None = None) -> None:
-    """A link to another page of the dashboard, within the same session."""
+    """A link to another page of the dashboard, or to another state of this one, within the same session."""
     target = st.session_state["pages"].get(page)
-    if target is not None:
+    if target is None:
+        return
+    if st.session_state.get("page") == page:  # a page link to the page one is on leaves the address as it was
+        with contextlib.suppress(StreamlitDuplicateElementKey):
+            key = f"link_{page}_{digest(label, query)}"
+            if st.button(escape_markdown(label), key=key, type="tertiary", icon=icon):
+                go(page, query)
+    else:
         st.page_link(target, label=escape_markdown(label), query_params=dict(query), icon=icon)
 
 
