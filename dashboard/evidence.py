@@ -106,8 +106,8 @@ class Asked:
     """How many times the usual number."""
     tokens: tuple[str, ...] = ()
     """Tokens that the feature follows: near misses hold one of them."""
-    neighbours: tuple[int, ...] = ()
-    """Latents that fire with it: near misses hold one of their firings."""
+    neighbours: tuple[int, ...] | None = ()
+    """Latents that fire with it: near misses hold one of their firings. None where the harvest did not count them."""
 
 
 class Around:

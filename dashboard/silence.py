@@ -43,7 +43,9 @@ def silent(around: Around, asked: Asked) -> list[Group]:
     lot = draw.integers(0, max(int(sizes.sum()), 1), TRIED if sizes.sum() else 0)
     near = _holding(pieces, asked.tokens[:TOKENS])
     near = near[draw.permutation(len(near))[:TRIED]]
-    said = " ".join(named(token) for token in asked.tokens[:TOKENS])
+    said = (
+        f"silent at {' '.join(named(token) for token in asked.tokens[:TOKENS])}" if asked.tokens else "it follows none"
+    )
     within = f"in a sample of {sizes.sum():,} tokens"
     chosen = {("silent, by lot", within): np.unique(lot), ("near miss, same token", f"{said} · {within}"): near}
     groups = [_group(around, asked, name, _places(pieces, sizes, some, draw)) for name, some in chosen.items()]
@@ -94,10 +96,11 @@ def _clear(around: Around, places: np.ndarray) -> np.ndarray:
 
 def _neighbours(around: Around, asked: Asked) -> Group:
     """Places where a neighbour fires most among those where this one is silent, the neighbours taking turns."""
-    near = asked.neighbours[:NEIGHBOURS]
+    near = (asked.neighbours or ())[:NEIGHBOURS]
     each = [list(_of_neighbour(around, latent, asked)) for latent in near]
     turns = [own[rank] for rank in range(max(map(len, each), default=0)) for own in each if rank < len(own)]
-    what = f"silent where {', '.join(map(str, near))} fire most" if near else "no latent fires with it"
+    none = "this harvest did not count which fire together" if asked.neighbours is None else "no latent fires with it"
+    what = f"silent where {', '.join(map(str, near))} fire most" if near else none
     return _made(around, asked, ("near miss, neighbour", what), turns)
 
 

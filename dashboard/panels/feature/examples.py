@@ -58,7 +58,8 @@ def _asked(statistics: Mapping[str, Any]) -> Asked:
         st.checkbox("line breaks", key="breaks", bind="query-params")
         more = st.checkbox("more of each", key="more", bind="query-params")
     lift = tuple(str(token) for token, *_ in statistics.get("lift") or [])
-    beside = tuple(int(latent) for latent, _ in statistics.get("neighbours") or [])
+    counted = statistics.get("neighbours")
+    beside = None if counted is None else tuple(int(latent) for latent, _ in counted)
     return Asked(statistics.get("harvest"), CONTEXTS[context or "short"], MORE if more else 1, lift, beside)
 
 
@@ -78,7 +79,8 @@ def _blocks(groups: list[Group], whole: Example | None) -> list[Block]:
 
 
 def _block(group: Group, whole: Example | None) -> Block:
-    rows = tuple(Row(whole if whole and whole.place == e.place else e) for e in group.examples)
+    lead = "" if group.high else "silent"
+    rows = tuple(Row(whole if whole and whole.place == e.place else e, lead) for e in group.examples)
     span = f"{bits.number(group.low, 2)} to {bits.number(group.high, 2)}" if group.high else ""
     many = f"{group.size:,} windows, showing {len(rows)}" if group.high else ""
     said = tuple(text for text in (span, group.note, many) if text)

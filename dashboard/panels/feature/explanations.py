@@ -115,7 +115,7 @@ def _worth(shown: ShownFeature, explanation: Stored, mine: Sequence[Stored], aga
     if against:
         titles[COUNTER] = f"{len(against)} counter-examples"
     chosen = st.query_params.get("judged", "")
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small", key=f"windows_{key}"):
         for name, title in titles.items():
             _switch(f"{key}:{name}", title, chosen)
     name = chosen.removeprefix(f"{key}:")
@@ -127,7 +127,7 @@ def _worth(shown: ShownFeature, explanation: Stored, mine: Sequence[Stored], aga
 
 def _count(name: str, found: Sequence[Verdict]) -> str:
     right = sum(v.right for v in found)
-    return f"{name}: {right} windows judged right, {len(found) - right} wrong"
+    return f"{name}: {right} right, {len(found) - right} wrong"
 
 
 def _switch(name: str, title: str, chosen: str) -> None:

@@ -1,0 +1,119 @@
+"""The same direction in other dictionaries of the model, and what that tells of a feature's history.
+
+1. `lacewing similar` matches the latents of two dictionaries; its matches are shown first, with their evidence.
+2. With any other dictionary of the model the direction is compared here, as far as their files are small enough.
+3. Dictionaries of the same site come first, in the order in which they were trained: what changed from one to the next is
+   the nearest there is to a history, for a run keeps its checkpoints only until it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dashboard import decoders, look, source, steps
+from dashboard.panels import ShownFeature
+from dashboard.panels.feature.nearest import said
+from dashboard.widgets import bits
+from dashboard.widgets.table import Column, Options, cell, link, row, table
+from data.errors import Mistake
+from data.queries import of_explanations
+from data.words import Feature
+
+PLACE = "below"
+ORDER = 9
+WIDTH = 0.58
+Stored = Mapping[str, Any]
+COLUMNS = [
+    Column("Dictionary", "line"),
+    Column("Site", "line"),
+    Column("Trained", "line", "when, and on how many tokens"),
+    Column("Nearest", "num"),
+    Column("Cosine", "num", "of decoder directions; 0 is chance in many dimensions, the nearest of many is above it"),
+    Column("Together", "num", "Jaccard index of the tokens at which both fire, in a common harvest"),
+    Column("Correlation", "num", "of activations over all tokens of a common harvest"),
+    Column("Active at", "num"),
+    Column("Found by", "line"),
+    Column("Explanation", "clip"),
+]
+HISTORY = (
+    "A run keeps its checkpoints only until it is done, so earlier states of this latent are not stored. "
+    "A dictionary trained on fewer tokens with the same seed stands in for one."
+)
+
+
+def render(shown: ShownFeature) -> None:
+    """Draws the panel."""
+    bits.section(
+        "In other dictionaries", "its nearest direction in each; those of the same site by age are its history"
+    )
+    others = _others(shown)
+    if not others:
+        bits.gap(f"There is no other dictionary of this model. {HISTORY}", steps.command(source.workspace(), "train"))
+        return
+    matched = _matched(shown.feature)
+    found = {one.dictionary: one for one in _compared(shown, [o for o in others if o["dictionary"] not in matched])}
+    wanted = (*(m["feature"] for m in matched.values()), *(n.feature for one in found.values() for n in one.nearest))
+    texts = source.ask(of_explanations.texts, tuple(wanted)) if wanted else {}
+    rows = [_row(other, matched.get(other["dictionary"]), found.get(other["dictionary"]), texts) for other in others]
+    table("feature_elsewhere", COLUMNS, rows=rows, options=Options("In other dictionaries", height=330))
+    bits.gap(
+        HISTORY, steps.command(source.workspace(), f"similar {shown.feature.dictionary} {others[0]['dictionary']}")
+    )
+
+
+def _others(shown: ShownFeature) -> list[Stored]:
+    """The other dictionaries of the model: those of the same site first."""
+    own = shown.feature.dictionary
+    found = [row for row in source.ask(of_explanations.siblings, own) if row["dictionary"] != own]
+    return sorted(found, key=lambda row: row["site"] != shown.record["site"])
+
+
+def _matched(feature: Feature) -> dict[str, Stored]:
+    """The best stored match in each dictionary; mutual ones before those of the best matching."""
+    found: dict[str, Stored] = {}
+    for one in source.ask(of_explanations.matches, feature):
+        found.setdefault(one["other"], one | {"feature": Feature(one["other"], one["other_latent"])})
+    return found
+
+
+def _compared(shown: ShownFeature, others: Sequence[Stored]) -> list[decoders.Compared]:
+    names = tuple(other["dictionary"] for other in others)
+    try:
+        return source.ask(decoders.compare, shown.feature, names) if names else []
+    except Mistake as mistake:
+        return [decoders.Compared(name, problem=f"this dictionary: {mistake}") for name in names]
+
+
+def _row(
+    other: Stored, match: Stored | None, found: decoders.Compared | None, texts: Mapping[Feature, Stored]
+) -> dict[str, Any]:
+    about = [
+        link(other["name"], "features", dictionary=other["dictionary"]), other["site"], cell(_trained(other), tone="quiet"),
+    ]  # fmt: skip
+    if match:
+        return row([*about, *_best(match["feature"], match, f"similar, {match['kind']}", texts)])
+    if found and found.nearest:
+        near = found.nearest[0]
+        return row([*about, *_best(near.feature, {"cosine": near.cosine}, "nearest, here", texts)])
+    return row([*about, *["—"] * 5, "not compared", cell(found.problem if found else "", tone="quiet")])
+
+
+def _best(feature: Feature, match: Stored, how: str, texts: Mapping[Feature, Stored]) -> list[Any]:
+    """The cells about the latent that is nearest."""
+    text = texts.get(feature)
+    return [
+        link(feature.latent, "feature", **look.query(feature)),
+        cell(bits.signed(match["cosine"], 2), sort=match["cosine"]),
+        bits.number(match.get("jaccard"), 2),
+        bits.number(match.get("correlation"), 2),
+        cell(bits.percent(text["density"], 2), sort=text["density"]) if text else cell("not harvested", tone="quiet"),
+        how,
+        said(text),
+    ]
+
+
+def _trained(other: Stored) -> str:
+    tokens = (other["metrics"] or {}).get("train_tokens")
+    when = f"{other['started']:%d %b %Y %H:%M}" if other["started"] else ""
+    return " · ".join(filter(None, [when, f"{tokens:,} tokens" if tokens else ""])) or "—"
