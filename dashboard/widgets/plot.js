@@ -74,7 +74,10 @@ export default function (component) {
   }
 
   function points(svg, x, y) {
-    if (data.diagonal) add(svg, "line", { class: "diagonal", x1: x(data.x.min), y1: y(data.x.min), x2: x(data.x.max), y2: y(data.x.max) });
+    if (data.diagonal) {
+      const a = Math.max(data.x.min, data.y.min), b = Math.min(data.x.max, data.y.max);
+      add(svg, "line", { class: "diagonal", x1: x(a), y1: y(a), x2: x(b), y2: y(b) });
+    }
     for (const p of data.points) {
       if (p.lower !== null && p.lower !== undefined) add(svg, "line", { class: `whisker s${p.style ?? 0}`, x1: x(p.x), x2: x(p.x), y1: y(p.lower), y2: y(p.upper) });
       if (p.left !== null && p.left !== undefined) add(svg, "line", { class: `whisker s${p.style ?? 0}`, x1: x(p.left), x2: x(p.right), y1: y(p.y), y2: y(p.y) });

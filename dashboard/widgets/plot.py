@@ -177,10 +177,11 @@ def calibration(key: str, nodes: Sequence[Row], *, selected: str | None, pick: C
 def calibration_figure(points: Sequence[Mark], what: str) -> Figure:
     """Exact against estimated, with the diagonal on which they agree."""
     ends = [p[k] for p in points for k in ("x", "y")] or [0.0, 1.0]
+    whole = [p[k] for p in points for k in ("x", "y", "lower", "upper") if p.get(k) is not None] or ends
     return Figure(
         f"Exact against estimated effect of {len(points)} {what}, with the diagonal on which they agree",
         axis(min(ends), max(ends), label="estimated effect"),
-        axis(min(ends), max(ends), label="exact effect"),
+        axis(min(whole), max(whole), label="exact effect"),
         points=points,
         diagonal=True,
         height=260,

@@ -106,6 +106,11 @@ def areas(workspace: Workspace, circuit: str) -> list[Row]:
     )
 
 
+def paths(workspace: Workspace, circuit: str) -> list[Row]:
+    """A circuit's strongest paths with their `nodes` as lists, the strongest first."""
+    return rows(workspace, "select * from paths where circuit = ? order by rank", [circuit])
+
+
 def shares(workspace: Workspace, circuit: str, *, mask: str, ablation: str, kind: str, size: int) -> list[float]:
     """The share of the metric that each held-out pair keeps at one point of a curve; empty when it is not stored."""
     point = {"mask": mask, "ablation": ablation, "kind": kind, "size": size}
