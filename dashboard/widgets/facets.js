@@ -25,7 +25,7 @@ export default function (component) {
     line.dataset.value = value.value;
     if (value.title) line.title = value.title;
     const bar = make("i");
-    bar.style.width = `${most ? (100 * value.count) / most : 0}%`;
+    bar.style.width = `calc((100% - 28px) * ${most ? value.count / most : 0})`;
     line.append(make("b", "", is ? "✓" : ""), make("span", "", value.label), make("em", "", whole.format(value.count)), bar);
     line.addEventListener("click", (event) => {
       if (facet.ranged) choose(facet.name, is ? [] : [event.shiftKey && facet.chosen[0] ? joined(facet.chosen[0], value.value) : value.value]);

@@ -11,8 +11,8 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 
 T = TypeVar("T")
-REMEMBERED = 48
-"""Orders, filters and counts that are kept: a filter of a million features is 1 MB, an order 4 MB."""
+REMEMBERED = 32
+"""Orders, filters and counts kept. Of a million features a filter is 1 MB, an order 4 MB, a choice of scores 8 MB."""
 _ABSENT = object()
 
 

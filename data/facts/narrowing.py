@@ -215,6 +215,8 @@ _FACETS = (
 
 
 def _counts(facts: Facts, facets: Facets, name: str) -> list[Count]:
+    if name in ("explainer", "scorer") and facets.score:
+        return _rescored(facts, facets, name)
     mask = fitting(facts, facets, but=name)
     if name in MEMBERS:
         return _members(MEMBERS[name][1](facts), mask, len(facts))
@@ -239,6 +241,19 @@ def _members(members: Members, mask: Mask | None, size: int) -> list[Count]:
     having = int(some.sum() if mask is None else (some & mask).sum())
     named = zip(members.names, members.counts(mask), strict=True)
     return [Count(ANY, having), Count(NONE, every - having), *(Count(name, count) for name, count in named)]
+
+
+def _rescored(facts: Facts, facets: Facets, name: str) -> list[Count]:
+    """Where a range of scores is asked for, another explainer or scorer is another best score of each feature."""
+    what, of = MEMBERS[name]
+    others = fitting(facts, replace(facets, score=Range()), but=name)
+    found = []
+    for value in (ANY, NONE, *of(facts).names):
+        alone = replace(facets, **{name: (value,)})
+        mask = _within(_choice(facts, alone).of(facts, "difference"), facets.score)
+        mask &= _having(of(facts), (value,), len(facts), what)
+        found.append(Count(value, int((mask if others is None else mask & others).sum())))
+    return found
 
 
 def _bins(facts: Facts, facets: Facets, name: str, mask: Mask | None) -> list[Count]:
