@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ def render() -> None:
     if problem := st.session_state.pop(_address.PROBLEM, ""):
         bits.gap(problem)
     shown = _shown(circuit, whole)
-    left, right = st.columns([2.15, 1], gap="medium")
+    left, right = st.columns([1.95, 1], gap="medium")
     with left:
         panels.draw("circuit", "graph", shown)
     with right:
@@ -69,8 +70,8 @@ def _shown(circuit: Mapping[str, Any], whole: of_graph.Graph) -> ShownCircuit:
 def _selected(whole: of_graph.Graph, groups: Sequence[str]) -> str | None:
     asked = st.query_params.get("node")
     if asked and asked not in whole.numbers and asked not in groups:
-        many = f"It has {len(whole.nodes)} others; they are listed below."
-        bits.mistake(f"{unknown('node in this circuit', asked, ())} {many}")
+        near = difflib.get_close_matches(asked, whole.numbers, n=3, cutoff=0.5)
+        bits.mistake(f"{unknown('node in this circuit', asked, near)} It has {len(whole.nodes)}; the tables list them.")
         return None
     return asked or None
 

@@ -1,7 +1,7 @@
 // Drawing: lanes at the back, nodes above them, and on top what is pointed at, selected, pinned or grouped with its edges.
 // Shape is the kind (circle latent, diamond error, square logits and tokens, box group), fill is certainty (filled verified,
 // hollow estimated), sign is colour and a minus sign in the glyph; edges of negative effect are dashed.
-const CELL = 7, ALL = 900, BATCH = 1500, EDGES = 300, OF_PIN = 30;
+const SPOT = 7, WIDE = 10, ALL = 900, BATCH = 1500, EDGES = 300, OF_PIN = 30;
 const MONO = "ui-monospace, 'DejaVu Sans Mono', monospace", SANS = "'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif";
 
 function painter(g) {
@@ -47,28 +47,30 @@ function painter(g) {
 
   /** Which nodes get a glyph: all of a small graph; of a large one the most important of each spot, the rest as shade. */
   function choose() {
-    const { scene, camera: c, W, H, units } = g, across = Math.ceil(W / CELL), counts = new Uint16Array(across * Math.ceil(H / CELL));
-    const seen = [];
+    const { scene, camera: c, W, H, units } = g, seen = [];
     for (let i = 0; i < scene.count; i++)
       if (units.owner[i] < 0 && c.inside(c.px(scene.x[i]), c.py(scene.y[i]), 8)) seen.push(i);
     p.hidden = 0; p.shade = null;
     if (seen.length <= ALL) return (p.glyphs = seen);
+    const cell = seen.length > 5 * ALL ? WIDE : SPOT, across = Math.ceil(W / cell), counts = new Uint16Array(across * Math.ceil(H / cell));
     p.glyphs = seen.filter((i) => {
-      const spot = Math.max(0, Math.floor(c.py(scene.y[i]) / CELL)) * across + Math.max(0, Math.floor(c.px(scene.x[i]) / CELL));
+      const spot = Math.max(0, Math.floor(c.py(scene.y[i]) / cell)) * across + Math.max(0, Math.floor(c.px(scene.x[i]) / cell));
       if (counts[spot]++ === 0) return true;
       p.hidden++;
       return false;
     });
-    p.shade = { counts, across };
+    p.shade = { counts, across, cell };
+    return p.glyphs;
   }
 
   function shade(pen) {
     if (!p.shade) return;
+    const { cell } = p.shade;
     pen.fillStyle = g.colours.quiet;
     p.shade.counts.forEach((count, spot) => {
       if (count < 2) return;
       pen.globalAlpha = Math.min(0.5, 0.1 * Math.log2(count));
-      pen.fillRect((spot % p.shade.across) * CELL, Math.floor(spot / p.shade.across) * CELL, CELL, CELL);
+      pen.fillRect((spot % p.shade.across) * cell, Math.floor(spot / p.shade.across) * cell, cell, cell);
     });
     pen.globalAlpha = 1;
   }
@@ -217,12 +219,20 @@ function painter(g) {
       if (u < 0 || u >= g.scene.count) continue;
       const [x, y] = place(u), r = radius(u) + 8, text = fit(pen, g.label(u), 190), w = pen.measureText(text).width + 8, h = 17;
       const spots = [[x + r, y - h / 2], [x - r - w, y - h / 2], [x - w / 2, y - r - h], [x - w / 2, y + r], [x + r, y - h - 4], [x + r, y + 4]];
-      const free = spots.find(([a, b]) => a >= LEFT && a + w <= g.W && b >= 0 && b + h <= g.H - BOTTOM && !taken.some((t) => a < t[0] + t[2] && a + w > t[0] && b < t[1] + t[3] && b + h > t[1]));
+      const fits = ([a, b]) => a >= LEFT && a + w <= g.W && b >= 0 && b + h <= g.H - BOTTOM && !taken.some((t) => a < t[0] + t[2] && a + w > t[0] && b < t[1] + t[3] && b + h > t[1]);
+      const free = leastCovering(spots.filter(fits), w, h);
       if (!free || !g.camera.inside(x, y, 0)) continue;
       taken.push([...free, w, h]); p.labels.push({ text, box: [...free, w, h] });
       pen.globalAlpha = 0.9; pen.fillStyle = g.colours.paper; pen.fillRect(...free, w, h); pen.globalAlpha = 1;
       pen.fillStyle = g.colours.ink; pen.fillText(text, free[0] + 4, free[1] + 12.5);
     }
+  }
+
+  /** The spot that hides the fewest nodes; the first, where there are too many to count. */
+  function leastCovering(spots, w, h) {
+    if (p.glyphs.length > ALL || spots.length < 2) return spots[0];
+    const hidden = spots.map(([a, b]) => p.glyphs.filter((i) => { const [x, y] = place(i); return x > a - 4 && x < a + w + 4 && y > b - 4 && y < b + h + 4; }).length);
+    return spots[hidden.indexOf(Math.min(...hidden))];
   }
   return p;
 }

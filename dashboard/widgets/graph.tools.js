@@ -17,7 +17,7 @@ function element(kind, className, text = "") {
 function toolbar(g) {
   const bar = element("div", "bar"), find = document.createElement("input"), status = element("span", "status");
   const buttons = {};
-  find.type = "search"; find.placeholder = "Find a node or explanation ( / )"; find.setAttribute("aria-label", "Find a node or explanation");
+  find.type = "search"; find.placeholder = "Find a node or text  ( / )"; find.setAttribute("aria-label", "Find a node or explanation");
   status.setAttribute("role", "status");
   bar.append(find, status);
   for (const [name, sign, title, act] of [
@@ -25,7 +25,7 @@ function toolbar(g) {
     ["fit", "All", "Show all (0)", () => g.zoom(0)], ["pin", "Pin", "Pin or unpin the selected node (P)", () => g.pin()],
     ["group", "Group", "Group what is pinned and selected (G)", () => g.group()], ["undo", "Undo", "Undo (U)", () => g.undo()],
     ["redo", "Redo", "Redo (Shift + U)", () => g.redo()], ["png", "PNG", "Save the picture", () => g.picture()],
-    ["full", "Full screen", "Full screen (F)", () => g.full()], ["keys", "?", "Keys (?)", () => g.help()],
+    ["full", "Full screen", "Full screen (F)", () => g.full()], ["help", "?", "Keys (?)", () => g.help()],
   ]) {
     const button = element("button", name, sign);
     button.type = "button"; button.title = title; button.setAttribute("aria-label", title);
@@ -50,7 +50,7 @@ function tips(g) {
       const gone = group.known > group.members.length ? `, ${group.known - group.members.length} not among the nodes shown` : "";
       return [group.name, `sum of effects ${signed(group.effect)}`, `${group.members.length} nodes${gone}: ${first.join("; ")}${group.members.length > 4 ? " …" : ""}`];
     }
-    const number = (value) => (value < 0 ? "−" : "") + Math.abs(value).toFixed(3), exact = scene.verified[u];
+    const number = (value) => signed(value).replace("+", ""), exact = scene.verified[u];
     const column = scene.columns[scene.position[u]];
     const said = [
       scene.ids[u], `effect ${signed(scene.effect[u])} [${number(scene.lower[u])}, ${number(scene.upper[u])}]`,

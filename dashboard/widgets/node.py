@@ -21,7 +21,12 @@ from data.words import Feature
 
 Row = Mapping[str, Any]
 LISTED = 60
-SHARE = "of the sum of |weights| of all edges into the target"
+KINDS = {
+    "error": "The part of the activation that the dictionary does not reconstruct.",
+    "logit": "The metric itself: the logits at the last position.",
+    "token": "The embedding of the token.",
+}
+SHARE = "of the sum of |weights| of all stored edges into the target"
 
 
 def detail(chosen: Row, whole: Graph, *, circuit: Row, pick: Callable[[str], None]) -> None:
@@ -50,7 +55,7 @@ def detail(chosen: Row, whole: Graph, *, circuit: Row, pick: Callable[[str], Non
             for number, effect in zip(other.tolist(), whole.edges.effect[which].tolist(), strict=True)
             if number >= 0
         ]
-        flows(title, end, pairs, whole, chosen=chosen["node"], pick=pick)
+        flows(title, end, pairs, whole, of=[chosen["node"]], pick=pick)
 
 
 def _certainty(chosen: Row) -> list[tuple[str, str, str]]:
@@ -69,22 +74,26 @@ def _certainty(chosen: Row) -> list[tuple[str, str, str]]:
 
 
 def _meaning(chosen: Row) -> None:
-    if chosen["kind"] == "error":
-        _plain("The part of the activation that the dictionary does not reconstruct.")
-        return
     if chosen["kind"] != "latent":
-        _plain("The metric itself: the logits at the last position.")
+        _plain(KINDS.get(chosen["kind"], f"A {chosen['kind']} of the model, as it is: no dictionary explains it."))
+        return
+    if not chosen["dictionary"]:
+        _plain(chosen["text"] or "Its dictionary is not in this workspace, so nothing more is known of it.")
         return
     feature = Feature(chosen["dictionary"], chosen["latent"])
     if chosen["text"]:
         both = f"score {bits.number(chosen['score'], 2)}, swapped {bits.number(chosen['control'], 2)}"
         score = "not scored" if chosen["score"] is None else both
+        score = f"a label by {chosen['label_author']}" if chosen["label"] else score
         said = f"<p>{bits.escape(tokens.readable(chosen['text'], 400))}</p><small>{bits.escape(score)}</small>"
         st.html(f'<div class="lw-explanation">{said}</div>')
     else:
         _plain("Not explained yet.")
     bits.link(
-        "feature", f"Feature {feature.latent} of {chosen['site']}", {"feature": str(feature)}, icon=":material/target:"
+        "feature",
+        f"Feature {feature.latent} of {chosen['site']}: all of its evidence, its label, ratings",
+        {"feature": str(feature)},
+        icon=":material/target:",
     )
     _examples(feature)
 
@@ -120,17 +129,17 @@ def flows(
     whole: Graph,
     *,
     pick: Callable[[str], None],
-    names: Mapping[str, str] | None = None,
-    chosen: str | None = None,
+    of: Sequence[str],
+    groups: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """A list of what comes from or goes to nodes or groups (`names` by id), each with its share of its target's input.
+    """What comes from or goes to `of`, nodes, at other nodes or `groups`, each with its share of its target's input.
 
-    The share is of the sum of the sizes of all edges into the target: into `chosen`, or into the node named.
+    The share is of the sum of the sizes of all edges into the target's nodes.
     """
     bits.section(title, f"{len(pairs):,} {'edge' if len(pairs) == 1 else 'edges'}, by size")
     if not pairs:
         return
-    groups, top = names or {}, abs(pairs[0][1])
+    known, top = {g["id"]: g for g in groups}, abs(pairs[0][1])
     columns = [
         Column("Node", "mono line"),
         Column("Explanation", "clip"),
@@ -139,10 +148,11 @@ def flows(
     ]
     rows = []
     for name, weight in pairs[:LISTED]:
-        number = whole.numbers.get(name)
-        into = whole.numbers.get(chosen or "") if end == "source" else number
-        share = bits.percent(abs(weight) / whole.inputs[into], 0) if into is not None and whole.inputs[into] else "—"
-        text = groups.get(name, "") if number is None else _text(whole.nodes[number])
+        group = known.get(name)
+        target = of if end == "source" else group["nodes"] if group else [name]
+        into = float(whole.inputs[[whole.numbers[node] for node in target]].sum())
+        share = bits.percent(abs(weight) / into, 0) if into else "—"
+        text = group["name"] if group else _text(whole.nodes[whole.numbers[name]])
         cells = [cell(name, title=name), cell(text, tone="quiet"), effect(weight, top), cell(share, tone="quiet")]
         rows.append(row(cells, name))
     note = f"the strongest {LISTED} of {len(pairs):,}" if len(pairs) > LISTED else ""

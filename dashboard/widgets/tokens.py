@@ -25,7 +25,8 @@ def readable(token: str, longest: int = LONGEST) -> str:
     """A token as one line of visible text, cut after `longest` characters. Not escaped yet."""
     if token in _SIGNS:
         return _SIGNS[token]
-    shown = "".join(_visible(character) for character in token[:longest])
+    cut = token[:longest]
+    shown = cut if cut.isprintable() else "".join(_visible(character) for character in cut)
     return shown + ("…" if len(token) > longest else "")
 
 

@@ -91,6 +91,21 @@ class Graph:
         return [str(site) for site in sorted({Site.parse(n["site"]) for n in self.nodes if n["site"]})]
 
     @cached_property
+    def metric(self) -> np.ndarray:
+        """By node: whether it is the metric's own."""
+        return np.array([n["kind"] == "logit" for n in self.nodes], dtype=bool)
+
+    @cached_property
+    def errors(self) -> np.ndarray:
+        """By node: whether it is what a dictionary misses."""
+        return np.array([n["kind"] == "error" for n in self.nodes], dtype=bool)
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """By node: |effect|, 0 for the metric's own."""
+        return np.where(self.metric, 0.0, np.abs(self.column("effect")))
+
+    @cached_property
     def inputs(self) -> np.ndarray:
         """By node: the sum of the sizes of the edges into it."""
         known = self.edges.target >= 0

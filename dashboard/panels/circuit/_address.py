@@ -16,6 +16,7 @@ import streamlit as st
 
 from dashboard import source
 from dashboard.widgets.graph import Marks
+from dashboard.widgets.tokens import readable
 from data import views
 from data.errors import Mistake, unknown
 from data.queries.of_graph import Graph
@@ -135,7 +136,7 @@ def read(state: Mapping[str, Any], known: Mapping[str, int]) -> Marks:
         taken.update(nodes)
         if nodes:
             identity = str(group.get("id") or f"g{number}")
-            groups.append({"id": identity, "name": str(group.get("name") or identity)[:80], "nodes": nodes})
+            groups.append({"id": identity, "name": readable(str(group.get("name") or identity), 80), "nodes": nodes})
     pinned = [n for n in dict.fromkeys(state.get("pinned") or []) if n in known]
     return Marks(pinned, groups, [str(d) for d in state.get("dismissed") or []])
 

@@ -103,7 +103,7 @@ def _repeated(nodes: Sequence[Row]) -> list[Suggestion]:
     """The same feature at several positions."""
     places: dict[tuple[str, int], list[Row]] = defaultdict(list)
     for node in nodes:
-        places[node["dictionary"], node["latent"]].append(node)
+        places[node["dictionary"] or node["site"], node["latent"]].append(node)
     return [
         _suggestion(members, f"one feature at {len(members)} positions: {_roles(members)}")
         for members in places.values()
@@ -123,7 +123,7 @@ def _worded(nodes: Sequence[Row]) -> list[Suggestion]:
     found = []
     for members in _joined(alike):
         rows = [said[number] for number in members]
-        if len({(n["dictionary"], n["latent"]) for n in rows}) > 1:
+        if len({(n["site"], n["latent"]) for n in rows}) > 1:
             least = min(_shared(words[a], words[b]) for a in members for b in members if a < b)
             how = "the same words" if least == 1 else f"{100 * least:.0f} % of their words or more"
             found.append(_suggestion(rows, f"{len(rows)} explanations share {how}"))

@@ -41,12 +41,11 @@ def render(shown: ShownCircuit) -> None:
 
 def _counted(shown: ShownCircuit) -> str:
     """How much of the circuit is shown, and how much of that no dictionary explains."""
-    mine = [n for n in shown.visible if n["kind"] != "logit"]
-    size = sum(abs(n["effect"]) for n in mine)
-    errors = sum(abs(n["effect"]) for n in mine if n["kind"] == "error")
-    whole = sum(abs(n["effect"]) for n in shown.nodes if n["kind"] != "logit")
+    graph, here = shown.graph, [shown.graph.numbers[n["node"]] for n in shown.visible]
+    size, errors = float(graph.sizes[here].sum()), float(graph.sizes[here][graph.errors[here]].sum())
+    mine, whole = int((~graph.metric[here]).sum()), float(graph.sizes.sum())
     parts = [
-        f"<i>{len(mine):,} of {shown.graph.most:,} nodes</i>, {_share(size, whole)} of all |effect|",
+        f"<i>{mine:,} of {shown.graph.most:,} nodes</i>, {_share(size, whole)} of all |effect|",
         f"<i>{len(shown.drawn):,} of {len(shown.edges):,} edges</i>",
         f"<i>SAE errors {_share(errors, size)}</i> of the |effect| shown",
     ]

@@ -50,10 +50,9 @@ def _group(shown: ShownCircuit, group: Mapping[str, Any]) -> None:
         options=Options("Nodes of the group", height=200),
         pick=pick,
     )
-    names = {g["id"]: g["name"] for g in shown.marks.groups}
     for end, title in (("source", "Comes from"), ("target", "Goes to")):
-        flows = flow(shown.graph, shown.marks.groups, found, end)
-        node.flows(title, end, flows, shown.graph, names=names, pick=pick)
+        pairs = flow(shown.graph, shown.marks.groups, found, end)
+        node.flows(title, end, pairs, shown.graph, of=group["nodes"], groups=shown.marks.groups, pick=pick)
 
 
 def _summary(circuit: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> None:
