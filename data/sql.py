@@ -1,4 +1,9 @@
-"""Questions to the store by anyone: read-only SQL, with no way to files, and the answer as a table, JSON or CSV."""
+"""Questions to the store by anyone: read-only SQL, with no way to files, and the answer as a table, JSON or CSV.
+
+1. `ask` answers whatever DuckDB answers on a file opened read-only, files, extensions and settings being out of reach.
+2. `ask_within` is for pages: one SELECT or EXPLAIN, bounded in rows, bytes, memory and seconds. `sql_process` runs it in a
+   process of its own, which can be ended whatever it does.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,8 @@ import csv
 import datetime
 import io
 import json
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,17 +59,117 @@ class Answer:
     rows: list[tuple[Any, ...]]
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How much an answer may take."""
+
+    seconds: float = 5.0
+    """As long as it is read, runs wait to write."""
+    rows: int = 1000
+    memory: str = "512MB"
+    bytes: int = 4_000_000
+    """Of the answer as text."""
+    cell: int = 2000
+    """Characters of one cell; the rest is cut."""
+
+
+@dataclass(frozen=True)
+class Bounded(Answer):
+    """An answer that may have been cut."""
+
+    more: bool = False
+    """Whether there are more rows than these."""
+
+
 def ask(workspace: Workspace, query: str) -> Answer:
     """The answer to `query`. Raises `Mistake` with DuckDB's own words when it is not a question it can answer."""
     with workspace.read() as db:
-        db.execute("set enable_external_access = false")
-        db.execute("set lock_configuration = true")
+        _protect(db)
         try:
             result = db.execute(query)
             columns = tuple(column[0] for column in result.description or ())
             return Answer(columns, result.fetchall())
         except duckdb.Error as error:
             raise Mistake(f"The query was not answered. {_first_lines(error)}") from error
+
+
+def _protect(db: duckdb.DuckDBPyConnection, *settings: str) -> None:
+    """Takes files, extensions and the settings themselves out of reach, for as long as the connection is open."""
+    for setting in (*settings, "enable_external_access = false", "lock_configuration = true"):
+        db.execute(f"set {setting}")
+
+
+def ask_within(workspace: Workspace, query: str, limits: Limits, late: Callable[[], None] | None = None) -> Bounded:
+    """The answer to one question, bounded by `limits`. Raises `Mistake` when it is none, or takes too much.
+
+    `late` is called when it goes on for `GRACE` seconds after it was interrupted, as a function of one large value can.
+    """
+    with workspace.read() as db:
+        _protect(db, f"memory_limit = '{limits.memory}'", "threads = 2", "temp_directory = ''")
+        _check_one(db, query)
+        timers = [threading.Timer(limits.seconds, db.interrupt)]
+        timers += [threading.Timer(limits.seconds + GRACE, late)] if late else []
+        for timer in timers:
+            timer.start()
+        try:
+            result = db.execute(query)
+            columns = tuple(column[0] for column in result.description or ())
+            return _taken(result, columns, limits)
+        except duckdb.InterruptException as error:
+            raise Mistake(TOO_LONG.format(limits.seconds)) from error
+        except (duckdb.OutOfMemoryException, MemoryError) as error:
+            raise Mistake(TOO_LARGE.format(limits.memory)) from error
+        except duckdb.Error as error:
+            raise Mistake(f"The query was not answered. {_first_lines(error)}") from error
+        finally:
+            for timer in timers:
+                timer.cancel()
+
+
+TOO_LONG = (
+    "The query was stopped after {:g} seconds: while it reads, no run can write. Ask for less, or allow it longer."
+)
+TOO_LARGE = "The query needs more than {} of memory. Ask for less: fewer rows, fewer columns, no sorting of everything."
+READS = ("SELECT", "EXPLAIN")
+GRACE = 2.0
+"""Seconds that a question has to heed its interrupt."""
+
+
+def _check_one(db: duckdb.DuckDBPyConnection, query: str) -> None:
+    """Raises `Mistake` unless `query` is one question."""
+    try:
+        found = [str(one.type).rsplit(".", 1)[-1] for one in db.extract_statements(query)]
+    except duckdb.Error as error:
+        raise Mistake(f"The query was not answered. {_first_lines(error)}") from error
+    if not found:
+        raise Mistake("There is no question: write one SELECT.")
+    if len(found) > 1:
+        raise Mistake(f"These are {len(found)} statements; ask one at a time.")
+    if found[0] not in READS:
+        raise Mistake(f"{found[0]} is not a question: only SELECT (also WITH, FROM, DESCRIBE, SHOW, SUMMARIZE) and EXPLAIN "
+                      f"are answered here, and nothing is written.")  # fmt: skip
+
+
+def _taken(result: duckdb.DuckDBPyConnection, columns: tuple[str, ...], limits: Limits) -> Bounded:
+    """Rows until there are enough of them, or enough text."""
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    while batch := result.fetchmany(min(500, limits.rows + 1 - len(rows))):
+        for row in batch:
+            cells = tuple(_cut(value, limits.cell) for value in row)
+            size += sum(len(cell) if isinstance(cell, str) else 10 for cell in cells)
+            if len(rows) == limits.rows or size > limits.bytes:
+                return Bounded(columns, rows, True)
+            rows.append(cells)
+    return Bounded(columns, rows)
+
+
+def _cut(value: Any, longest: int) -> Any:
+    """A value as JSON can hold it, long texts cut."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = value if isinstance(value, str) else str(value)
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def _first_lines(error: Exception) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import judging, listing, rater, source
+from dashboard.export import listing as export
 from dashboard.widgets import bits
 from dashboard.widgets.table import Column, Options, cell, effect, link, row, table
 from dashboard.widgets.tokens import readable
@@ -140,6 +141,9 @@ def _files(shown: Row, items: Sequence[str]) -> None:
     st.download_button("CSV", listing.as_csv(items), f"{name}.csv", "text/csv", key="lists_csv", on_click="ignore")
     text = listing.as_json(shown["name"], items)
     st.download_button("JSON", text, f"{name}.json", "application/json", key="lists_json", on_click="ignore")
+    workspace, identity = source.workspace(), shown["list"]
+    st.download_button("HTML, offline", lambda: export.html(workspace, identity), f"{name}.html", "text/html",
+                       key="lists_html", on_click="ignore", help="Every feature with its examples, in one file.")  # fmt: skip
 
 
 def _change(shown: Row, who: str) -> None:

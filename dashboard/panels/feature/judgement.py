@@ -12,7 +12,6 @@ from dashboard.panels import ShownFeature
 from dashboard.widgets import bits, job
 from dashboard.widgets.examples import Block, Manner, Row, examples
 from dashboard.widgets.judge import judge
-from dashboard.widgets.table import Column, Options, cell, effect, row, table
 from dashboard.widgets.tokens import readable
 from data import queries
 from data.queries import of_judgement
@@ -64,30 +63,25 @@ def _worth(shown: ShownFeature, who: str, label: str) -> None:
 
 
 def _scores(found: Sequence[Mapping[str, Any]]) -> None:
-    columns = [
-        Column("Your label by", "line"),
-        Column("Score", "num"),
-        Column("Present label", "num", "on the same windows"),
-        Column("Difference", "num", "yours minus the present label's, paired bootstrap over documents"),
-        Column("Another's", "num", "another feature's label on the same windows: the control"),
-        Column("n", "num", "windows judged"),
-    ]
-    table("relabelled", columns, rows=[_score(f) for f in found], options=Options("Scores of your label", sort=False))
+    """A line for each scorer: the label beside the present one and beside another feature's, on the same windows."""
+    lines = "".join(f'<div class="lw-line">{_score(f)}</div>' for f in found)
+    st.html(f'<div aria-label="Scores of your label">{lines}</div>')
 
 
-def _score(found: Mapping[str, Any]) -> dict[str, Any]:
-    name = found["measure"].removeprefix("AUROC by ")
+def _score(found: Mapping[str, Any]) -> str:
+    name = bits.escape(found["measure"].removeprefix("AUROC by "))
     if found["error"]:
-        return row(
-            [name, cell("failed", tone="grey", title=readable(found["error"], 200)), "", "", "", found["trials"]]
-        )
+        return f"<b>{name}</b> could not judge it: {bits.escape(readable(found['error'], 200))}"
     swapped = (found["details"] or {}).get("swapped")
-    value = cell(bits.interval(found), **({} if swapped else {"tone": "grey", "title": "no control was scored"}))
-    control = (
-        f"{bits.number(swapped[0], 2)} [{bits.number(swapped[1], 2)}, {bits.number(swapped[2], 2)}]" if swapped else "—"
-    )
-    gained = effect(found["difference"], digits=2) | {"text": bits.interval(found, "difference")}
-    return row([name, value, bits.interval(found, "control"), gained, control, found["trials"]])
+    control = bits.interval(dict(zip(("value", "lower", "upper"), swapped, strict=True))) if swapped else "none"
+    parts = [f"another feature's label {control}"]
+    if found["control"] is not None:
+        parts += [
+            f"present label {bits.interval(found, 'control')}",
+            f"difference {bits.interval(found, 'difference')}",
+        ]
+    rest = bits.escape(" · ".join([*parts, f"{found['trials']} windows"]))
+    return f'<b>{name}</b> your label {bits.escape(bits.interval(found))} <span class="lw-note">{rest}</span>'
 
 
 def _mistakes(shown: ShownFeature, found: Mapping[str, Any]) -> None:
