@@ -5,18 +5,56 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qs, urlencode
 
 import streamlit as st
 
 from dashboard import source
+from dashboard.features import filters
+from dashboard.widgets import bits
 from data.errors import unknown
-from data.queries import of_judgement
+from data.queries import of_features, of_judgement
 
 Row = Mapping[str, Any]
 EVERYTHING = "all explained features"
 ORDERS = {"uncertain": "most uncertain first", "given": "in the order of the list", "strongest": "most active first"}
 KEPT = ("list", "from", "order")
 """What of the address stays when another feature is shown."""
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """The filters of another page's address, which stand in this one as one value."""
+
+    values: Mapping[str, list[str]]
+
+    def get(self, name: str, default: str = "") -> str:
+        """The last value of a name."""
+        return self.values.get(name, [default])[-1]
+
+    def get_all(self, name: str) -> list[str]:
+        """All values of a name."""
+        return list(self.values.get(name, []))
+
+
+def offer(names: Sequence[str]) -> None:
+    """On the Features page: a link that judges what these filters leave."""
+    pairs = [(name, value) for name in names for value in st.query_params.get_all(name)]
+    bits.link("triage", "Judge these one by one", {"from": urlencode(pairs)} if pairs else {})
+
+
+def _filtered(text: str) -> tuple[str, tuple[str, ...]]:
+    """The features that the filters of an address leave, at most as many as a queue holds, and what the filters are."""
+    facets = filters.read(Elsewhere(parse_qs(text)))
+    found = [
+        row
+        for offset in range(0, of_judgement.LONGEST_QUEUE, of_features.MOST)
+        for row in of_features.features(source.workspace(), facets, offset=offset, limit=of_features.MOST)
+    ]
+    total = found[0]["total"] if found else 0
+    cut = f", the first {len(found):,} of them" if total > len(found) else ""
+    said = ", ".join(f"{name} {value}" for name, values in parse_qs(text).items() for value in values)
+    return f"{total:,} features by {said}{cut}", tuple(f"{row['dictionary']}/{row['latent']}" for row in found)
 
 
 @dataclass(frozen=True)
@@ -39,12 +77,16 @@ def chosen() -> Chosen:
         items = source.ask(of_judgement.members, name)
         features = tuple(item.removeprefix("feature ") for item in items if item.startswith("feature "))
         return Chosen(f"the list {row['name']}", features, order, name)
+    if text := st.query_params.get("from"):
+        return Chosen(*_filtered(text), order)
     return Chosen(EVERYTHING, None, order)
 
 
 def choose(shown: Chosen) -> None:
     """Draws the choice of list and order, which write the address."""
-    known = {"": EVERYTHING} | {row["list"]: row["name"] for row in source.ask(of_judgement.lists) if row["features"]}
+    known = {"": shown.name if st.query_params.get("from") else EVERYTHING} | {
+        row["list"]: row["name"] for row in source.ask(of_judgement.lists) if row["features"]
+    }
     st.session_state["triage_list"], st.session_state["triage_order"] = shown.list, shown.order
     st.selectbox("Judge", list(known), format_func=lambda n: known.get(n) or str(n), key="triage_list", width=260,
                  on_change=_write, args=("list",), label_visibility="collapsed")  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import streamlit as st
 
@@ -40,9 +40,21 @@ OTHERS = {"explainer": "not explained", "scorer": "not scored", "author": "no la
           "list": "in no list"}  # fmt: skip
 
 
-def read() -> Facets:
-    """What the address asks for. Raises `Mistake` for what cannot be read."""
-    asked = st.query_params
+class Asked(Protocol):
+    """An address, as `st.query_params` is one."""
+
+    def get(self, name: str, default: str = "", /) -> str:
+        """The last value of a name."""
+        ...
+
+    def get_all(self, name: str, /) -> list[str]:
+        """All values of a name."""
+        ...
+
+
+def read(address_: Asked | None = None) -> Facets:
+    """What the address (or another one) asks for. Raises `Mistake` for what cannot be read."""
+    asked: Any = st.query_params if address_ is None else address_
     found: dict[str, Any] = {name: tuple(asked.get_all(name)) for name in LISTS}
     found |= {name: Range.parse(asked.get(name, ""), name) for name in RANGES}
     contested = asked.get("contested", "")

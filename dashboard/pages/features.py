@@ -15,7 +15,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import address, source, steps
+from dashboard import address, source, steps, triaged
 from dashboard.features import beside, filters
 from dashboard.features.rows import COLUMNS, feature, rows
 from dashboard.widgets import bits
@@ -34,7 +34,9 @@ HEIGHT = "max(24rem, calc(100vh - 17.5rem))"
 
 def render() -> None:
     """Draws the page."""
-    bits.heading("Features", detail="what each direction of a dictionary responds to")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        bits.heading("Features", detail="what each direction of a dictionary responds to")
+        triaged.offer((*filters.ORDER, "text", "sort"))
     if not of_features.total(source.workspace(), Facets()):
         made = source.ask(queries.counts).dictionaries
         bits.gap("No feature has been recorded yet.", steps.command(source.workspace(), "harvest" if made else "demo"))

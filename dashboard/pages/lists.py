@@ -143,7 +143,7 @@ def _files(shown: Row, items: Sequence[str]) -> None:
     st.download_button("JSON", text, f"{name}.json", "application/json", key="lists_json", on_click="ignore")
     workspace, identity = source.workspace(), shown["list"]
     st.download_button("HTML, offline", lambda: export.html(workspace, identity), f"{name}.html", "text/html",
-                       key="lists_html", on_click="ignore", help="Every feature with its examples, in one file.")  # fmt: skip
+                       key="lists_html", on_click="ignore", help="Every feature with its examples.")  # fmt: skip
 
 
 def _change(shown: Row, who: str) -> None:
