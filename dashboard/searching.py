@@ -9,14 +9,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from dashboard import source, vectors
-from dashboard.evidence import UNREADABLE, Around, Example, Place
+from dashboard.evidence import UNREADABLE, Around, Example, Place, fold
 from data import queries
 from data.queries import of_search
 from data.store import Workspace
@@ -24,6 +24,8 @@ from data.words import Feature
 
 Row = Mapping[str, Any]
 DENSE = queries.DENSE
+CONTEXT = 20
+"""Tokens of a hit's example."""
 MOST = 60
 """Hits by meaning, and likes, that are shown."""
 
@@ -41,20 +43,32 @@ class Hit:
         return Feature(self.row["dictionary"], self.row["latent"])
 
 
-def strongest(workspace: Workspace, feature: Feature, harvest: str | None, context: int = 20) -> Example | None:
+def strongest(workspace: Workspace, feature: Feature, harvest: str | None) -> Example | None:
     """The feature's strongest example; None when it never fired, or the harvest cannot be read."""
+    return next(iter(strongest_few(workspace, feature, harvest, CONTEXT, 1)), None)
+
+
+def strongest_few(
+    workspace: Workspace, feature: Feature, harvest: str | None, context: int, count: int
+) -> list[Example]:
+    """At most `count` of its strongest examples of different text; none when the harvest cannot be read."""
     try:
         around = Around(workspace, feature, harvest)
-    except UNREADABLE:
-        return None
-    if not len(around.firings):
-        return None
-    first = int(around.firings.value.argmax())
-    place = Place(int(around.firings.document[first]), int(around.firings.position[first]))
-    try:
-        return around.show(place, context)
+        fired = around.firings
+        order = np.argsort(-fired.value, kind="stable")[: 16 * count].tolist()
+        places = [Place(int(fired.document[i]), int(fired.position[i])) for i in order]
+        return fold(_apart(around, places, context), count)
     except (*UNREADABLE, KeyError):
-        return None
+        return []
+
+
+def _apart(around: Around, places: Sequence[Place], context: int) -> Iterator[Example]:
+    """The text around each place that is not in the text of another one."""
+    taken: list[Place] = []
+    for place in places:
+        if not any(one.document == place.document and abs(one.position - place.position) < context for one in taken):
+            taken.append(place)
+            yield around.show(place, context)
 
 
 # By meaning ----------------------------------------------------------------------------------------------------------
