@@ -21,7 +21,10 @@ from data.config import add_arguments, from_arguments
 from data.errors import Mistake, unknown
 from data.verbs import VERBS, Verb
 
-SERVERS = {"dashboard": "You are looking at it."}
+NEVER = {
+    "dashboard": "You are looking at it.",
+    "sql": "Ask on the SQL page: there a question has limits, and cannot keep a run from writing.",
+}
 """Verbs that are no job, and why."""
 
 
@@ -42,8 +45,8 @@ def verb_of(name: str) -> Verb:
     """The verb `name`; raises `Mistake` when there is none, or it is no job."""
     if name not in VERBS:
         raise unknown("verb", name, VERBS)
-    if name in SERVERS:
-        raise Mistake(f"`lacewing {name}` cannot be started here. {SERVERS[name]}")
+    if name in NEVER:
+        raise Mistake(f"`lacewing {name}` cannot be started here. {NEVER[name]}")
     return VERBS[name]
 
 
@@ -101,7 +104,7 @@ def understood(command: str, folder: str | Path) -> Asked | None:
     except ValueError:
         return None
     at = rest.index("--workspace") if "--workspace" in rest[:-1] else -1
-    if program != "lacewing" or name not in VERBS or name in SERVERS or at < 0:
+    if program != "lacewing" or name not in VERBS or name in NEVER or at < 0:
         return None
     if Path(rest[at + 1]).expanduser().resolve() != Path(folder).expanduser().resolve():
         return None

@@ -57,7 +57,7 @@ def _verbs() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", key="jobs_verbs"):
         for verb in USUAL:
             st.button(verb, key=f"jobs_verb_{verb}", help=VERBS[verb].help, on_click=_choose, args=(verb,))
-        others = [verb for verb in VERBS if verb not in commands.SERVERS and verb not in USUAL]
+        others = [verb for verb in VERBS if verb not in commands.NEVER and verb not in USUAL]
         st.selectbox(
             "Another verb", others, index=None, key="jobs_other", placeholder="another verb", width=260,
             label_visibility="collapsed", format_func=lambda v: f"{v}: {VERBS[v].help}", on_change=_other,

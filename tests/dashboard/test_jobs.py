@@ -59,16 +59,16 @@ SLEEP = "import time; print('here', flush=True); time.sleep(120)"
 
 
 def test_a_job_runs_to_its_end_and_its_log_is_kept(workspace: Workspace) -> None:
-    job = jobs.start(workspace, "sql", ["select 6 * 7 as answer", "--format", "csv"])
-    assert job.command == f"lacewing sql 'select 6 * 7 as answer' --format csv --workspace {workspace.folder}"
+    job = jobs.start(workspace, "runs", ["--limit", "3", "--format", "csv"])
+    assert job.command == f"lacewing runs --limit 3 --format csv --workspace {workspace.folder}"
     seen = until(workspace, job, *jobs.ENDED)
     assert (seen.state.word, seen.job.status) == ("done", 0)
-    assert jobs.tail(seen.job) == ["answer", "42"]
+    assert jobs.tail(seen.job) == ["run,verb,status,started,seconds,note"]
     assert seen.job.ended is not None
 
 
 def test_a_job_that_fails_says_why(workspace: Workspace) -> None:
-    seen = until(workspace, jobs.start(workspace, "sql", ["select nothing"]), *jobs.ENDED)
+    seen = until(workspace, jobs.start(workspace, "paths", ["nothing"]), *jobs.ENDED)
     assert seen.state.word == "failed"
     assert "nothing" in jobs.sentence(seen.job)
     assert not jobs.sentence(seen.job).startswith("lacewing")
@@ -79,6 +79,7 @@ def test_a_job_that_fails_says_why(workspace: Workspace) -> None:
     [
         ("trian", [], "There is no verb 'trian'. Did you mean 'train'?"),
         ("dashboard", [], "`lacewing dashboard` cannot be started here. You are looking at it."),
+        ("sql", ["select 1"], "`lacewing sql` cannot be started here. Ask on the SQL page"),
         ("train", ["--tokenz", "3"], "Unrecognized arguments: --tokenz"),
         ("train", ["--k", "9", "--latents", "8"], "k = 9 is more than latents = 8"),
         ("train", ["--workspace", "/elsewhere"], "Unrecognized arguments: --workspace"),
@@ -94,10 +95,10 @@ def test_wrong_words_start_nothing(verb: str, words: list[str], said: str, works
 def test_words_never_pass_a_shell(workspace: Workspace, pretending: Callable[[str], None], tmp_path: Path) -> None:
     pretending("import sys, json; print(json.dumps(sys.argv[1:]))")
     hostile = f"$(touch {tmp_path}/owned); `id`"
-    seen = until(workspace, jobs.start(workspace, "sql", [hostile]), "done")
+    seen = until(workspace, jobs.start(workspace, "paths", [hostile]), "done")
     assert json.loads(jobs.tail(seen.job)[-1])[-1] == hostile
     assert not (tmp_path / "owned").exists()
-    assert commands.understood(seen.job.command, workspace.folder) == commands.Asked("sql", (hostile,))
+    assert commands.understood(seen.job.command, workspace.folder) == commands.Asked("paths", (hostile,))
 
 
 def test_cancelling_is_told_apart_from_failing(workspace: Workspace, pretending: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ from dashboard import commands, options
 from data.errors import Mistake
 from data.verbs import VERBS
 
-JOBS = [verb for verb in VERBS if verb not in commands.SERVERS]
+JOBS = [verb for verb in VERBS if verb not in commands.NEVER]
 OTHER = {int: "7", float: "0.25", str: "other"}
 
 
