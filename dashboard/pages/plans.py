@@ -125,8 +125,7 @@ def _parts(lines: Sequence[Row]) -> None:
         Column("Stage", "line"),
         Column("Part"),
         Column("Measured", "line", "what was done here, in how many runs, by how many workers"),
-        Column("A second", "num", "units a second here"),
-        Column("Slowest to fastest tenth", "num"),
+        Column("A second", "num", "units a second here; in the slowest and the fastest tenth when hovered"),
         Column("Hours", "num"),
         Column("Range", "num"),
         Column("Tokens in", "num", "95 % over features"),
@@ -146,8 +145,7 @@ def _part(line: Row) -> list[Cell]:
         line["stage"],
         cell(readable(line["part"], 80), title=readable(line["part"], 400)),
         cell(done, tone="quiet"),
-        _number(line["rate"]),
-        cell(_range(line, "rate"), tone="quiet"),
+        _number(line["rate"], _range(line, "rate")),
         _number(line["hours"]),
         cell(_range(line, "hours"), tone="quiet"),
         _number(line["tokens_in"], _range(line, "tokens_in")),
@@ -249,7 +247,6 @@ def _ledger() -> None:
     columns = [Column("Run", "mono line"), Column("Verb", "line"), Column("Model"), Column("Requests", "num")]
     columns += [Column(name, "num", title) for name, title in STATES.values()]
     columns += [
-        Column("Retries", "num", "sent again before the end"),
         Column("Tokens in", "num"),
         Column("Tokens out", "num"),
         Column("$", "num"),
@@ -277,7 +274,7 @@ def _asked(r: Row) -> dict[str, Any]:
             cell(r["run"] or "—"),
             cell(r["verb"] or "a run that is gone", **({} if r["verb"] else {"tone": "quiet"})),
             cell(readable(r["model"], 80), title=readable(r["url"], 200)),
-            r["requests"],
+            cell(r["requests"], title=f"{r['retries']} were sent again before they ended"),
             *(cell(r[name], **({"tone": "negative"} if r[name] and name != "ok" else {})) for name in STATES),
             r["retries"],
             _number(r["tokens_in"]),
@@ -288,7 +285,7 @@ def _asked(r: Row) -> dict[str, Any]:
                 title=f"95 %: {bits.number(r['slow_seconds'], 2)} s",
                 sort=r["median_seconds"],
             ),
-            f"{r['last']:%Y-%m-%d %H:%M}",
+            f"{r['last']:%m-%d %H:%M}",
         ]
     )
 
