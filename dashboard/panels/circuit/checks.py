@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -45,7 +46,7 @@ def _sites(circuit: Row, check: Row) -> None:
     rows = [
         row(
             [
-                link(site, "features", dictionary=dictionary),
+                _place(site, dictionary),
                 cell(_pearson(by_site.get(site) or {})),
                 _tiny((check.get("gradients") or {}).get(site)),
                 bits.percent(_number(gaps.get(site))),
@@ -60,6 +61,12 @@ def _sites(circuit: Row, check: Row) -> None:
         Column("Gap", "num", "how far the site's effects are from adding up to the total"),
     ]
     table("sites", columns, rows=rows, options=Options("Checks by site"))
+
+
+def _place(site: str, dictionary: str) -> Any:
+    """A link to the features of a site's dictionary; heads and neurons have none, and are named."""
+    known = re.fullmatch(r"[0-9a-f]{12,}", dictionary)
+    return link(site, "features", dictionary=dictionary) if known else cell(f"{site} ({dictionary})")
 
 
 def _missed(circuit: Row) -> None:
