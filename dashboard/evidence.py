@@ -72,6 +72,8 @@ class Example:
     """Why it was taken, where that is not how strong it is."""
     copies: tuple[Example, ...] = ()
     """Others with the same text around their peaks."""
+    marked: bool = True
+    """Whether the place is worth a mark; in a silent window that was drawn as a whole it is not."""
 
     @property
     def at(self) -> int:
@@ -143,7 +145,8 @@ class Around:
         tokens = found.spelled(start, length)
         values = self.values(document, start, len(tokens))
         peak = start + int(values.argmax()) if len(values) else start
-        return self._example(Place(document, peak), start, tokens, "", found.half, len(found.tokens))
+        made = self._example(Place(document, peak), start, tokens, "", found.half, len(found.tokens))
+        return replace(made, marked=bool(values.any()))
 
     def _example(self, place: Place, start: int, tokens: tuple[str, ...], note: str, half: str, length: int) -> Example:
         values = self.values(place.document, start, len(tokens))

@@ -86,5 +86,5 @@ def _line(example: Example, lead: str, manner: Manner) -> dict[str, Any]:
     values = [[i, round(value, 4)] for i, value in enumerate(example.values) if value > 0]
     return {
         "id": str(example.place), "lead": lead, "under": f"#{example.place.document}", "values": values,
-        "peak": example.at, "said": f"{lead}, {where}", "open": opened,
+        "peak": example.at if example.marked else -1, "said": f"{lead}, {where}", "open": opened,
     }  # fmt: skip

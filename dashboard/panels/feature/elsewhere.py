@@ -26,16 +26,17 @@ WIDTH = 0.58
 Stored = Mapping[str, Any]
 COLUMNS = [
     Column("Dictionary", "line"),
-    Column("Site", "line"),
     Column("Trained", "line", "when, and on how many tokens"),
     Column("Nearest", "num"),
     Column("Cosine", "num", "of decoder directions; 0 is chance in many dimensions, the nearest of many is above it"),
+]
+EVIDENCE = [
     Column("Together", "num", "Jaccard index of the tokens at which both fire, in a common harvest"),
     Column("Correlation", "num", "of activations over all tokens of a common harvest"),
-    Column("Active at", "num"),
     Column("Found by", "line"),
-    Column("Explanation", "clip"),
 ]
+"""Shown where `lacewing similar` has been run."""
+TEXTS = [Column("Active at", "num"), Column("Explanation", "clip")]
 HISTORY = (
     "A run keeps its checkpoints only until it is done, so earlier states of this latent are not stored. "
     "A dictionary trained on fewer tokens with the same seed stands in for one."
@@ -55,8 +56,12 @@ def render(shown: ShownFeature) -> None:
     found = {one.dictionary: one for one in _compared(shown, [o for o in others if o["dictionary"] not in matched])}
     wanted = (*(m["feature"] for m in matched.values()), *(n.feature for one in found.values() for n in one.nearest))
     texts = source.ask(of_explanations.texts, tuple(wanted)) if wanted else {}
-    rows = [_row(other, matched.get(other["dictionary"]), found.get(other["dictionary"]), texts) for other in others]
-    table("feature_elsewhere", COLUMNS, rows=rows, options=Options("In other dictionaries", height=330))
+    columns = [*COLUMNS, *(EVIDENCE if matched else []), *TEXTS]
+    rows = [
+        row(_cells(other, matched.get(other["dictionary"]), found.get(other["dictionary"]), texts, bool(matched)))
+        for other in others
+    ]
+    table("feature_elsewhere", columns, rows=rows, options=Options("In other dictionaries", height=330))
     bits.gap(
         HISTORY, steps.command(source.workspace(), f"similar {shown.feature.dictionary} {others[0]['dictionary']}")
     )
@@ -85,32 +90,31 @@ def _compared(shown: ShownFeature, others: Sequence[Stored]) -> list[decoders.Co
         return [decoders.Compared(name, problem=f"this dictionary: {mistake}") for name in names]
 
 
-def _row(
-    other: Stored, match: Stored | None, found: decoders.Compared | None, texts: Mapping[Feature, Stored]
-) -> dict[str, Any]:
-    about = [
-        link(other["name"], "features", dictionary=other["dictionary"]), other["site"], cell(_trained(other), tone="quiet"),
-    ]  # fmt: skip
+def _cells(
+    other: Stored, match: Stored | None, found: decoders.Compared | None, texts: Mapping[Feature, Stored], wide: bool
+) -> list[Any]:
+    """One line of the table; `wide` if it has the columns of `EVIDENCE`."""
+    about = [link(other["name"], "features", dictionary=other["dictionary"]), cell(_trained(other), tone="quiet")]
     if match:
-        return row([*about, *_best(match["feature"], match, f"similar, {match['kind']}", texts)])
+        beside = [bits.number(match["jaccard"], 2), bits.number(match["correlation"], 2), f"similar, {match['kind']}"]
+        return [*about, *_near(match["feature"], match["cosine"]), *beside, *_said(texts.get(match["feature"]))]
     if found and found.nearest:
         near = found.nearest[0]
-        return row([*about, *_best(near.feature, {"cosine": near.cosine}, "nearest, here", texts)])
-    return row([*about, *["—"] * 5, "not compared", cell(found.problem if found else "", tone="quiet")])
+        beside = ["—", "—", "nearest, here"] if wide else []
+        return [*about, *_near(near.feature, near.cosine), *beside, *_said(texts.get(near.feature))]
+    problem = cell(f"not compared: {found.problem}" if found else "not compared", tone="quiet")
+    return [*about, *["—"] * (6 if wide else 3), problem]
 
 
-def _best(feature: Feature, match: Stored, how: str, texts: Mapping[Feature, Stored]) -> list[Any]:
-    """The cells about the latent that is nearest."""
-    text = texts.get(feature)
-    return [
-        link(feature.latent, "feature", **look.query(feature)),
-        cell(bits.signed(match["cosine"], 2), sort=match["cosine"]),
-        bits.number(match.get("jaccard"), 2),
-        bits.number(match.get("correlation"), 2),
-        cell(bits.percent(text["density"], 2), sort=text["density"]) if text else cell("not harvested", tone="quiet"),
-        how,
-        said(text),
-    ]
+def _near(feature: Feature, cosine: float) -> list[Any]:
+    return [link(feature.latent, "feature", **look.query(feature)), cell(bits.signed(cosine, 2), sort=cosine)]
+
+
+def _said(text: Stored | None) -> list[Any]:
+    dense = (
+        cell(bits.percent(text["density"], 2), sort=text["density"]) if text else cell("not harvested", tone="quiet")
+    )
+    return [dense, said(text)]
 
 
 def _trained(other: Stored) -> str:

@@ -38,10 +38,10 @@ def render(shown: ShownFeature) -> None:
     opened = Place.parse(st.query_params.get("open", ""))
     try:
         groups = source.ask(silence.gather, shown.feature, asked)
-        whole = source.ask(_whole, shown.feature, asked.harvest, opened) if opened else None
     except evidence.UNREADABLE as error:
         bits.gap(f"The activations cannot be read: {error}", steps.command(source.workspace(), "harvest"))
         return
+    whole = _opened(shown, asked, opened)
     manner = Manner(
         f"Examples of feature {shown.feature}", shown.record["max_activation"], look.is_on("breaks"), str(opened or "")
     )
@@ -61,6 +61,17 @@ def _asked(statistics: Mapping[str, Any]) -> Asked:
     counted = statistics.get("neighbours")
     beside = None if counted is None else tuple(int(latent) for latent, _ in counted)
     return Asked(statistics.get("harvest"), CONTEXTS[context or "short"], MORE if more else 1, lift, beside)
+
+
+def _opened(shown: ShownFeature, asked: Asked, opened: Place | None) -> Example | None:
+    """The example that the address names, in its document; a document that is not there is said and passed over."""
+    if opened is None:
+        return None
+    try:
+        return source.ask(_whole, shown.feature, asked.harvest, opened)
+    except evidence.UNREADABLE as error:
+        bits.gap(f"The example in the address cannot be opened: {error}")
+        return None
 
 
 def _whole(workspace: Workspace, feature: Feature, harvest: str | None, place: Place) -> Example:
