@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from dashboard import source
-from dashboard.compare._setting import Setting, membership, name_of, write
+from dashboard.compare._setting import Setting, membership, name_of, way, write
 from dashboard.widgets import bits, job, turning
 from dashboard.widgets.table import Column, Options, cell, effect, link, row, table
 from dashboard.widgets.tokens import readable
@@ -37,12 +37,9 @@ def head(setting: Setting) -> dict[str, str]:
 
 
 def _ways(setting: Setting) -> None:
-    names = list(WAYS)
-    names.remove(setting.by) if setting.by in names else None
-    turning.choice(
-        "Nodes correspond", "by", [setting.by, *names] if "by" not in st.query_params else list(WAYS), width=420,
-        help="; ".join(f"{name}: {text}" for name, text in WAYS.items()),
-    )  # fmt: skip
+    roles = ((c["prompt"] or {}).get("roles") or [] for c in (setting.left, setting.right))
+    about = "; ".join(f"{name}: {text}" for name, text in WAYS.items())
+    turning.choice("Way to match nodes", "by", list(WAYS), default=way(*roles), width=260, about=about)
 
 
 def _figures(found: Row) -> None:

@@ -114,7 +114,7 @@ def _shown(answers: Sequence[Row], found: Sequence[Fired]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         where = turning.choice("Fires on", "fires", ["any", "left only", "right only", "both"], width=150)
         dense = turning.choice("Dense features", "dense", ["hidden", "shown"], width=150,
-                               help=f"dense: active at more than {100 * DENSE:.0f} % of tokens in the harvest")  # fmt: skip
+                               about=f"dense: active at more than {100 * DENSE:.0f} % of tokens in the harvest")  # fmt: skip
     counts = {word: sum(f.where == word for f in found) for word in ("left only", "right only", "both")}
     hidden = sum(_is_dense(f) for f in found) if dense == "hidden" else 0
     bits.figures(

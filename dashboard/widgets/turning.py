@@ -44,20 +44,21 @@ def turn(total: int, page: int, name: str = "page") -> None:
     st.pagination(math.ceil(total / SIZE), default=page, key=key, on_change=turned)
 
 
-def choice(label: str, name: str, options: list[str], *, pages: str = "page", width: int = 220, help: str = "") -> str:
+def choice(label: str, name: str, options: list[str], *, default: str = "", width: int = 220, about: str = "") -> str:
     """A choice kept in the address as `name`, by default the first; raises `Mistake` for one that is not there."""
-    asked_for = st.query_params.get(name, options[0])
+    usual = default or options[0]
+    asked_for = st.query_params.get(name, usual)
     if asked_for not in options:
         raise unknown(label.lower(), asked_for, options)
     st.session_state[f"choice_{name}"] = asked_for
 
     def chosen() -> None:
-        first(pages)
+        first()
         value = st.session_state[f"choice_{name}"]
-        if value == options[0]:
+        if value == usual:
             st.query_params.pop(name, None)
         else:
             st.query_params[name] = value
 
-    st.selectbox(label, options, key=f"choice_{name}", on_change=chosen, width=width, help=help or None)
+    st.selectbox(label, options, key=f"choice_{name}", on_change=chosen, width=width, help=about or None)
     return asked_for
