@@ -1,18 +1,21 @@
 """Overview: what this workspace holds, what is running, and what to do next.
 
-Runs are read with their heartbeats; while one is under way its part of the page refreshes by itself. A dictionary's
-held-out metrics stand beside those of PCA with as many components as its L0.
+1. What runs now stands first, each with its progress; this part and the list of runs refresh by themselves.
+2. What to do next can be started there. An empty workspace is the page that starts the demo and shows its steps.
+3. A dictionary's held-out metrics stand beside those of PCA with as many components as its L0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
 
-from dashboard import source, steps
-from dashboard.widgets import bits
+from dashboard import demo, jobs, source, steps
+from dashboard.jobs import Seen
+from dashboard.widgets import bits, job
 from dashboard.widgets.table import Column, Options, cell, link, row, table
 from dashboard.widgets.tokens import readable
 from data import queries
@@ -29,23 +32,100 @@ def render() -> None:
     shown = source.workspace()
     counts = source.ask(queries.counts)
     bits.heading("Lacewing", detail=f"workspace {shown.folder}")
-    if not counts.runs:
+    going = _demo_job()
+    if going and (going.busy or (not counts.scores and going.state.word != "done")):
+        _demo(going)
+    elif not counts.runs:
         _empty()
+    if not counts.runs:
         return
     _figures(counts)
+    _running()
     _next()
     _circuits(source.ask(queries.circuits))
     _dictionaries(source.ask(queries.dictionaries))
     _runs()
 
 
+# The demo -------------------------------------------------------------------------------------------------------------
+
+
+def _demo_job() -> Seen | None:
+    """The newest demo that was started from here."""
+    found = next((known for known in jobs.jobs(source.workspace()) if known.verb == "demo"), None)
+    return job.see(found) if found else None
+
+
 def _empty() -> None:
-    bits.gap(
-        "This workspace is empty. One command trains dictionaries on a small language model, traces a circuit, "
-        "explains its features and scores the explanations:",
-        steps.command(source.workspace(), "demo"),
+    st.html(
+        "<p>This workspace is empty. The demo goes the whole path on a small language model, in five steps, and this page "
+        "shows each of them as it runs. With the model at hand it takes some fifteen minutes on two cores.</p>"
     )
-    st.html('<p class="lw-note">This page shows each step as soon as it has run; leave it open.</p>')
+    _steps([demo.DemoStep(name) for name in demo.PATH])
+    job.offer("demo", "Start the demo", "demo", [])
+    with st.container(horizontal=True, key="empty_ways"):
+        bits.link("jobs", "Set options of the demo", {"verb": "demo"})
+        bits.link("jobs", "Train dictionaries of your own", {"verb": "train"})
+        bits.link("jobs", "Bring in a dictionary trained elsewhere", {"verb": "import"})
+
+
+def _demo(seen: Seen) -> None:
+    """The steps of a demo that goes on, or has ended early."""
+    bits.section("The demo", "one process; it goes on when this page is closed")
+    st.fragment(_demo_steps, run_every=job.EVERY if seen.busy else None)(seen.job.job)
+    job.follow("demo", seen, lines=3)
+    if not seen.busy:
+        with st.container(horizontal=True, vertical_alignment="center", key="demo_again"):
+            job.start_button(
+                "demo_again", "Go on", "demo", seen.job.arguments, help="What is done already is not done again"
+            )
+            st.html(
+                f'<span class="lw-note">The demo was {bits.escape(seen.state.word)}; it goes on where it was.</span>'
+            )
+
+
+def _demo_steps(name: str) -> None:
+    seen = job.see(jobs.find(source.workspace(), name))
+    told = demo.steps(jobs.tail(seen.job, lines=2000))
+    _steps(told if seen.busy else [replace(s, word="stopped") if s.word == "running" else s for s in told])
+
+
+def _steps(found: Sequence[demo.DemoStep]) -> None:
+    lines = "".join(
+        f'<li class="lw-{step.word}"><b>{job.GLYPHS[step.word]} {step.word}</b> {bits.escape(step.name)}'
+        f"<span>{bits.duration(step.seconds) if step.seconds is not None else ''}</span></li>"
+        for step in found
+    )
+    st.html(f'<ol class="lw-steps">{lines}</ol>')
+
+
+# What runs ------------------------------------------------------------------------------------------------------------
+
+
+def _running() -> None:
+    # A job that starts after the page was opened shows as well; asking costs nothing while the file stays the same.
+    st.fragment(_busy, run_every=job.EVERY if _under_way() else 5.0)()
+
+
+def _under_way() -> bool:
+    return any(job.see(known).busy for known in jobs.jobs(source.workspace()))
+
+
+def _busy() -> None:
+    seen = [job.see(known) for known in jobs.jobs(source.workspace())]
+    mine = [one for one in seen if one.busy and one.job.verb != "demo"]
+    claimed = {made["run"] for one in seen for made in one.made}
+    others = [(r, s) for r, s in _states() if s.word in ("running", "stalled") and r["run"] not in claimed]
+    if not mine and not others:
+        return
+    bits.section("Running now", "separate processes: closing this page stops none of them")
+    for one in mine:
+        job.strip(one, lines=0)
+        job.link(one.job)
+    for record, told in others:
+        facts = [*job.pace_of(told), f"started in a terminal, process {record['pid']} on {record['host']}"]
+        job.box(told, facts, f"lacewing {record['verb']} (run {record['run']})", busy=True)
+        bits.link("jobs", f"Run {record['run']}", {"run": record["run"]})
 
 
 def _figures(counts: queries.Counts) -> None:
@@ -71,10 +151,8 @@ def _next() -> None:
     found = steps.next_steps(source.workspace(), source.ask(queries.counts), _states())
     if found:
         bits.section("What to do next")
-        lines = "".join(
-            f"<div><span>{bits.escape(s.why)}</span><code>{bits.escape(s.command)}</code></div>" for s in found
-        )
-        st.html(f'<div class="lw-next">{lines}</div>')
+        for step in found:
+            bits.gap(step.why, step.command)
 
 
 def _circuits(circuits: Sequence[Mapping[str, Any]]) -> None:
@@ -150,7 +228,7 @@ def _dictionary(d: Mapping[str, Any]) -> dict[str, Any]:
     return row(
         [
             link(d["site"], "features", dictionary=d["dictionary"]),
-            cell(d["dictionary"], tone="quiet"),
+            link(d["dictionary"], "dictionary", dictionary=d["dictionary"]),
             d["architecture"],
             _count(d["latents"]),
             bits.number(m.get("l0"), 1),
@@ -196,7 +274,7 @@ def _run(record: Mapping[str, Any], state: steps.State) -> dict[str, Any]:
     progress = f"{state.phase} {100 * (state.share or 0):.0f} %" if telling else state.phase
     return row(
         [
-            record["run"],
+            link(record["run"], "jobs", run=record["run"]),
             record["verb"],
             cell(state.word, tone=TONES.get(state.word, "quiet")),
             cell(progress, **({"bar": state.share} if telling else {})),

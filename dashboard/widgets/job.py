@@ -22,6 +22,7 @@ from streamlit.runtime.scriptrunner_utils.script_run_context import ThreadState
 
 from dashboard import commands, jobs, source
 from dashboard.jobs import Job, Seen
+from dashboard.steps import State
 from dashboard.widgets import bits
 from data.errors import Mistake
 from data.queries import of_jobs
@@ -48,7 +49,7 @@ def offer(key: str, label: str, verb: str, arguments: Sequence[str], note: str =
         start_button(key, label, verb, arguments)
         command = commands.shown(verb, arguments, source.workspace().folder)
         st.html(
-            f'<code class="lw-command">{bits.escape(command)}</code> <span class="lw-note">{bits.escape(note)}</span>'
+            f'<div class="lw-command"><code>{bits.escape(command)}</code> <span class="lw-note">{bits.escape(note)}</span></div>'
         )
     _after(key, found)
 
@@ -139,36 +140,45 @@ def link(job: Job) -> None:
 
 def strip(seen: Seen, *, lines: int = 6) -> None:
     """State, progress, what is left, and the end of the log."""
-    told, word = seen.state, seen.state.word
-    tone = "lw-bad" if word in BAD else "lw-busy" if seen.busy else ""
-    facts = "".join(f"<span>{bits.escape(fact)}</span>" for fact in facts_of(seen))
-    bar = ""
-    if told.share is not None and seen.busy:
-        percent = round(100 * told.share, 1)
-        bar = (
-            f'<div class="lw-bar" role="progressbar" aria-valuenow="{percent}" aria-valuemin="0" aria-valuemax="100" '
-            f'aria-label="{bits.escape(told.phase or "progress")}"><i style="width:{percent}%"></i></div>'
-        )
-    log = log_of(seen.job, lines) if lines else ""
+    box(seen.state, facts_of(seen), seen.job.command, busy=seen.busy, log=log_of(seen.job, lines) if lines else "")
+
+
+def box(told: State, facts: Sequence[str], command: str, *, busy: bool, log: str = "") -> None:
+    """A state with what there is to say about it; `log` is HTML."""
+    tone = "lw-bad" if told.word in BAD else "lw-busy" if busy else ""
+    said = "".join(f"<span>{bits.escape(fact)}</span>" for fact in facts)
+    bar = _bar(told.share, told.phase) if told.share is not None and busy else ""
     st.html(
-        f'<div class="lw-job {tone}" role="status"><div><b>{GLYPHS.get(word, "")} {bits.escape(word)}</b>{facts}</div>'
-        f"{bar}<div><code>{bits.escape(seen.job.command)}</code></div>{log}</div>"
+        f'<div class="lw-job {tone}" role="status"><div><b>{GLYPHS.get(told.word, "")} {bits.escape(told.word)}</b>{said}'
+        f"</div>{bar}<div><code>{bits.escape(command)}</code></div>{log}</div>"
+    )
+
+
+def _bar(share: float, phase: str) -> str:
+    percent = round(100 * share, 1)
+    return (
+        f'<div class="lw-bar" role="progressbar" aria-valuenow="{percent}" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-label="{bits.escape(phase or "progress")}"><i style="width:{percent}%"></i></div>'
     )
 
 
 def facts_of(seen: Seen) -> list[str]:
     """What there is to say of a job beside its state, each in a few words."""
-    told, job = seen.state, seen.job
-    found = [told.phase] if told.phase and seen.busy else []
-    if told.share is not None and seen.busy:
+    told, mine = seen.state, seen.job
+    took = f"{'for' if seen.busy else 'took'} {bits.duration((mine.ended or time.time()) - mine.started)}"
+    said = [jobs.sentence(mine)] if told.word in ("failed", "killed") else []
+    return [*(pace_of(told) if seen.busy else []), took, *filter(None, said)]
+
+
+def pace_of(told: State) -> list[str]:
+    """How far something under way is, and how fast."""
+    found = [told.phase] if told.phase else []
+    if told.share is not None:
         found.append(f"{100 * told.share:.0f} %")
-    if told.left is not None and seen.busy:
+    if told.left is not None:
         found.append(f"about {bits.duration(told.left)} left in this phase")
-    found.append(f"{'for' if seen.busy else 'took'} {bits.duration((job.ended or time.time()) - job.started)}")
     if told.word == "stalled" and told.age is not None:
         found.append(f"no heartbeat for {bits.duration(told.age)}")
-    if told.word in ("failed", "killed") and (said := jobs.sentence(job)):
-        found.append(said)
     return found
 
 

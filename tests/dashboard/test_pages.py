@@ -60,7 +60,7 @@ def test_no_text_of_the_store_becomes_markup(name: str, made: Made, show: Show) 
 
 def test_overview_tells_a_killed_run_from_a_running_one(made: Made, show: Show) -> None:
     rows = show(made.workspace.folder, "overview").components["overview_runs"]["rows"]
-    states = {row["cells"][0]: row["cells"][2]["text"] for row in rows}
+    states = {row["cells"][0]["text"]: row["cells"][2]["text"] for row in rows}
     assert states["run000000005"] == "killed"
     assert states["run000000004"] == "failed"
     assert states["run000000006"] == "stopped"
