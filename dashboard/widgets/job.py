@@ -48,9 +48,8 @@ def offer(key: str, label: str, verb: str, arguments: Sequence[str], note: str =
     with st.container(horizontal=True, vertical_alignment="center", key=f"{key}_row"):
         start_button(key, label, verb, arguments)
         command = commands.shown(verb, arguments, source.workspace().folder)
-        st.html(
-            f'<div class="lw-command"><code>{bits.escape(command)}</code> <span class="lw-note">{bits.escape(note)}</span></div>'
-        )
+        said = f' <span class="lw-note">{bits.escape(note)}</span>' if note else ""
+        st.html(f'<div class="lw-command"><code>{bits.escape(command)}</code>{said}</div>')
     _after(key, found)
 
 
