@@ -105,7 +105,7 @@ def _list(found: Sequence[Mapping[str, Any]], facets: Facets, page: int, *, tota
         workspace = source.workspace()
         st.download_button(
             f"CSV of all {total:,}", lambda: of_features.everything(workspace, facets), "features.csv", "text/csv",
-            on_click="ignore", help="All that fit the filters, in this order, with explanation and score.",
+            on_click="ignore", key="features_all", help="All that fit the filters, in this order, with explanation and score.",
         )  # fmt: skip
 
 

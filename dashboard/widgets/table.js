@@ -32,6 +32,13 @@ export default function (component) {
     return [...data.rows].sort((a, b) => (order.up ? compare(a, b) : compare(b, a)));
   }
 
+  // The address goes there first, in one step of the history: Streamlit alone makes two, the first of them to a page of the old
+  // name with the new query, where Back would end.
+  function go(page, query) {
+    history.pushState(null, "", page + "?" + new URLSearchParams(query));
+    root.trigger("go", [page, query]);
+  }
+
   // Picks ------------------------------------------------------------------------------------------------------------
 
   function address(id) {
@@ -129,7 +136,7 @@ export default function (component) {
       event.preventDefault();
     } else if (event.key === "Home" || event.key === "End") next = event.key === "Home" ? all[0] : all.at(-1);
     else if (event.key === "Enter" && here && event.target.localName === "tr") {
-      if (data.follow && here.row.opens) root.trigger("go", here.row.opens);
+      if (data.follow && here.row.opens) go(...here.row.opens);
       else choose(here, true);
     }
     if (next) { walk(next); event.preventDefault(); }
@@ -150,7 +157,7 @@ export default function (component) {
         event.stopPropagation();
         if (event.ctrlKey || event.metaKey || event.shiftKey) return;
         event.preventDefault();
-        root.trigger("go", [cell.page, cell.query ?? {}]);
+        go(cell.page, cell.query ?? {});
       });
       td.append(a);
     } else td.append(text);
