@@ -14,6 +14,7 @@ import streamlit as st
 
 from dashboard import source, steps
 from dashboard.widgets import bits, form
+from dashboard.widgets.switch import asked
 from dashboard.widgets.table import Column, Options, cell, link, row, table
 from data.queries import of_evidence
 from data.queries.of_evidence import SORTS, Facets
@@ -47,14 +48,15 @@ def render() -> None:
 
 def _facets(known: Mapping[str, Sequence[str]]) -> Facets:
     """The facets a person chose, each bound to the address."""
+    asked("sort", list(SORTS))  # a bound control would pass a wrong value over
     spots = st.columns([1.2, 1.4, 1.3, 1, 1, 1.2], vertical_alignment="bottom")
     chosen: dict[str, str] = {}
     for spot, (name, label) in zip(spots, LABELS.items(), strict=False):
         key = BOUND.get(name, name)
         with spot:
             options = [ALL, *known[name]]
-            if (asked := st.query_params.get(key)) and asked not in options:
-                options.append(asked)
+            if (wanted := st.query_params.get(key)) and wanted not in options:
+                options.append(wanted)
             found = st.selectbox(label, options, key=key, bind="query-params", format_func=_plain)
             chosen[name] = "" if found in (None, ALL) else found
     with spots[5]:

@@ -16,6 +16,7 @@ import streamlit as st
 from dashboard import source, steps
 from dashboard.widgets import bits, intervention
 from dashboard.widgets.ledger import table_of
+from dashboard.widgets.switch import asked
 from data import queries
 from data.errors import Mistake
 from data.queries import of_interventions
@@ -73,13 +74,15 @@ def _counted(counts: Mapping[str, int]) -> list[tuple[str, str, str]]:
 
 def _facets(known: Mapping[str, Sequence[str]]) -> Facets:
     """The facets a person chose, each bound to the address."""
+    asked("sort", list(SORTS))  # a bound control would pass a wrong value over
+    asked("verdict", list(VERDICTS))
     spots = st.columns([1.3, 1.2, 0.9, 0.9, 1.1, 1.6, 1.5], vertical_alignment="bottom")
     chosen: dict[str, str] = {}
     for spot, (name, label) in zip(spots, _LABELS.items(), strict=False):
         with spot:
             options = [ALL, *known[name]]
-            if (asked := st.query_params.get(name)) and asked not in options:
-                options.append(asked)
+            if (wanted := st.query_params.get(name)) and wanted not in options:
+                options.append(wanted)
             found = st.selectbox(label, options, key=name, bind="query-params", on_change=_first, format_func=_short)
             chosen[name] = "" if found in (None, ALL) else found
     with spots[4]:
