@@ -166,11 +166,14 @@ class Around:
 
 
 def fold(examples: Iterable[Example], count: int) -> list[Example]:
-    """The first `count` of different text, each with those that repeat it; white space makes no difference."""
+    """The first `count` of different text, each with those that repeat it elsewhere; white space makes no difference."""
     found: dict[str, list[Example]] = {}
     for example in examples:
         text = " ".join("".join(example.tokens).split())
-        if text in found or len(found) < count:
+        own = found.get(text, [])
+        if any((one.place.document, one.start) == (example.place.document, example.start) for one in own):
+            continue
+        if own or len(found) < count:
             found.setdefault(text, []).append(example)
     return [replace(first, copies=tuple(others)) for first, *others in found.values()]
 

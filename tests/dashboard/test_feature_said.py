@@ -130,7 +130,7 @@ def test_nearest_features_carry_both_measures(every: Everything, page: Any) -> N
 def test_other_dictionaries_show_the_stored_match_first(every: Everything, page: Any) -> None:
     [row] = page.components["feature_elsewhere"]["rows"]
     texts = [c["text"] if isinstance(c, dict) else c for c in row["cells"]]
-    assert texts[2:7] == [44, "+0.87", "0.31", "0.52", "similar, mutual"]
+    assert texts[2:6] == [44, "+0.87", "0.31", "0.52"]
 
 
 def test_where_nothing_is_stored_directions_are_compared_here(every: Everything, show: Show) -> None:

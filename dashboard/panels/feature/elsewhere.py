@@ -33,7 +33,6 @@ COLUMNS = [
 EVIDENCE = [
     Column("Together", "num", "Jaccard index of the tokens at which both fire, in a common harvest"),
     Column("Correlation", "num", "of activations over all tokens of a common harvest"),
-    Column("Found by", "line"),
 ]
 """Shown where `lacewing similar` has been run."""
 TEXTS = [Column("Active at", "num"), Column("Explanation", "clip")]
@@ -56,7 +55,7 @@ def render(shown: ShownFeature) -> None:
     found = {one.dictionary: one for one in _compared(shown, [o for o in others if o["dictionary"] not in matched])}
     wanted = (*(m["feature"] for m in matched.values()), *(n.feature for one in found.values() for n in one.nearest))
     texts = source.ask(of_explanations.texts, tuple(wanted)) if wanted else {}
-    columns = [*COLUMNS, *(EVIDENCE if matched else []), *TEXTS]
+    columns = columns_of(bool(matched))
     rows = [
         row(_cells(other, matched.get(other["dictionary"]), found.get(other["dictionary"]), texts, bool(matched)))
         for other in others
@@ -65,6 +64,11 @@ def render(shown: ShownFeature) -> None:
     bits.gap(
         HISTORY, steps.command(source.workspace(), f"similar {shown.feature.dictionary} {others[0]['dictionary']}")
     )
+
+
+def columns_of(wide: bool) -> list[Column]:
+    """The columns of the table; `wide` where `lacewing similar` has matched something."""
+    return [*COLUMNS, *(EVIDENCE if wide else []), *TEXTS]
 
 
 def _others(shown: ShownFeature) -> list[Stored]:
@@ -96,14 +100,14 @@ def _cells(
     """One line of the table; `wide` if it has the columns of `EVIDENCE`."""
     about = [link(other["name"], "features", dictionary=other["dictionary"]), cell(_trained(other), tone="quiet")]
     if match:
-        beside = [bits.number(match["jaccard"], 2), bits.number(match["correlation"], 2), f"similar, {match['kind']}"]
+        beside = [bits.number(match["jaccard"], 2), bits.number(match["correlation"], 2)]
         return [*about, *_near(match["feature"], match["cosine"]), *beside, *_said(texts.get(match["feature"]))]
     if found and found.nearest:
         near = found.nearest[0]
-        beside = ["—", "—", "nearest, here"] if wide else []
+        beside = ["—"] * len(EVIDENCE) if wide else []
         return [*about, *_near(near.feature, near.cosine), *beside, *_said(texts.get(near.feature))]
     problem = cell(f"not compared: {found.problem}" if found else "not compared", tone="quiet")
-    return [*about, *["—"] * (6 if wide else 3), problem]
+    return [*about, *["—"] * (len(columns_of(wide)) - 3), problem]
 
 
 def _near(feature: Feature, cosine: float) -> list[Any]:
@@ -119,5 +123,5 @@ def _said(text: Stored | None) -> list[Any]:
 
 def _trained(other: Stored) -> str:
     tokens = (other["metrics"] or {}).get("train_tokens")
-    when = f"{other['started']:%d %b %Y %H:%M}" if other["started"] else ""
+    when = f"{other['started']:%d %b %Y}" if other["started"] else ""
     return " · ".join(filter(None, [when, f"{tokens:,} tokens" if tokens else ""])) or "—"
