@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-import generated_evidence as planted
+import generated_examples as planted
 import pytest
-from generated_evidence import DICTIONARY, HARVEST
+from generated_examples import DICTIONARY, HARVEST
 
 from dashboard import documents, evidence, silence
 from dashboard.documents import Documents
