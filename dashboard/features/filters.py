@@ -137,13 +137,9 @@ def span(name: str, found: Range) -> str:
     """A range as a person reads it."""
 
     def end(value: float) -> str:
-        return (
-            f"{bits.signed(value, 1)}"
-            if name == "score"
-            else f"{100 * value:.12g} %"
-            if name == "density"
-            else f"{value:g}"
-        )
+        if name == "score":
+            return f"{value:+.12g}".replace("-", "−") if value else "0"
+        return f"{100 * value:.12g} %" if name == "density" else f"{value:.12g}"
 
     if found.low is None or (found.low == 0 and name != "score"):
         return f"below {end(found.high)}" if found.high is not None else "any"
