@@ -107,7 +107,7 @@ def _made(seen: Seen) -> None:
     if not seen.made:
         bits.gap("It has recorded no run so far." if seen.busy else "It has recorded no run.")
     for record in seen.made:
-        with st.container(horizontal=True, key=f"job_run_{record['run']}"):
+        with st.container(horizontal=True, vertical_alignment="center", key=f"job_run_{record['run']}"):
             bits.link("jobs", f"Run {record['run']} ({record['verb']}, {record['status']})", {"run": record["run"]})
             _result(record)
     try:
@@ -164,7 +164,7 @@ def _run_ways(record: Mapping[str, Any], told: steps.State, by: Seen | None) -> 
         )
     if told.word in ("stopped", "failed", "killed") and record["verb"] in ("train", "sweep"):
         job.offer("run_resume", "Resume", "resume", [record["run"]], "It goes on from its last checkpoint.")
-    with st.container(horizontal=True, key="run_ways"):
+    with st.container(horizontal=True, vertical_alignment="center", key="run_ways"):
         _result(record)
         words = _words_of(record)
         if words is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import duckdb
+import numpy as np
 import pyarrow.parquet as pq
 
 from data.queries.base import Row, rows
@@ -83,3 +84,56 @@ def dictionaries_of_run(workspace: Workspace, run: str) -> list[Row]:
            order by coalesce(cast(d.metrics->>'place' as integer), 0), d.layer, d.site""",
         [run],
     )
+
+
+def dictionary(workspace: Workspace, digest: str) -> Row | None:
+    """One dictionary with the run that made it (config, verb, started; NULL when it came from elsewhere unrecorded)."""
+    sql = """select d.*, r.verb, r.config, r.started, r.version, r.seed from dictionaries d left join runs r using (run)
+             where d.dictionary = ?"""
+    return next(iter(rows(workspace, sql, [digest])), None)
+
+
+def harvests_of(workspace: Workspace, digest: str) -> list[Row]:
+    """The harvests of a dictionary, newest first: harvest, documents, tokens, run, started."""
+    sql = """select h.harvest, h.documents, h.tokens, h.run, r.started from harvests h left join runs r using (run)
+             where h.dictionary = ? order by r.started desc nulls last"""
+    return rows(workspace, sql, [digest])
+
+
+def densities(workspace: Workspace, digest: str) -> Row:
+    """Of the recorded features of a dictionary: how many (`features`), how many never fire (`never`), fire on more than a
+    tenth of the tokens (`dense`), and how many lie in each bin of `DENSITY_EDGES` (`counts`)."""
+    low, bins = DENSITY_EDGES[0], len(DENSITY_EDGES) - 1
+    sql = """select least(greatest(floor((log10(density) - $2) * 4), 0), $3 - 1)::integer as bin, count(*) as n
+             from features where dictionary = $1 and density > 0 group by 1"""
+    found = {row["bin"]: row["n"] for row in rows(workspace, sql, [digest, low, bins])}
+    sql = """select count(*) as features, count(*) filter (where density = 0) as never,
+                    count(*) filter (where density > 0.1) as dense from features where dictionary = ?"""
+    [totals] = rows(workspace, sql, [digest])
+    return totals | {"counts": [found.get(bin, 0) for bin in range(bins)]}
+
+
+def examined(workspace: Workspace, digest: str) -> Row | None:
+    """The newest run of the doctor on a dictionary that is done: its `findings`, run, config and when."""
+    sql = """select run, started, config, summary->'findings' as findings from runs
+             where verb = 'doctor' and status = 'done' and summary->>'dictionary' = ? order by started desc limit 1"""
+    return next(iter(rows(workspace, sql, [digest])), None)
+
+
+MOST_WEIGHTS = 256 * 2**20
+"""Bytes of weights that are read to look at the norms of a decoder."""
+
+
+def decoder_norms(workspace: Workspace, digest: str) -> list[float] | None:
+    """The norm of each decoder row, from the weights on disk; None when they are missing, larger than `MOST_WEIGHTS`, or of
+    a type that numpy has not."""
+    from safetensors import SafetensorError, safe_open
+
+    path = workspace.folder / "dictionaries" / digest / "sae_weights.safetensors"
+    try:
+        if path.stat().st_size > MOST_WEIGHTS:
+            return None
+        with safe_open(path, framework="np") as weights:
+            return np.linalg.norm(weights.get_tensor("W_dec"), axis=1).tolist()
+    except (OSError, SafetensorError, TypeError, ValueError):
+        return None
