@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlencode
 
 import streamlit as st
 
-from dashboard import source
+from dashboard import address, source
 from dashboard.features import filters
 from dashboard.widgets import bits
 from data.errors import unknown
@@ -95,13 +95,9 @@ def choose(shown: Chosen) -> None:
 
 
 def _write(name: str) -> None:
-    for gone in ("feature", *(("from",) if name == "list" else ())):
-        st.query_params.pop(gone, None)
     value = st.session_state[f"triage_{name}"]
-    if value and value != "uncertain":
-        st.query_params[name] = value
-    else:
-        st.query_params.pop(name, None)
+    gone = {"feature": "", **({"from": ""} if name == "list" else {})}
+    address.change(gone | {name: "" if value == "uncertain" else value})
 
 
 def place(found: Sequence[Row]) -> int | None:

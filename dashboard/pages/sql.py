@@ -13,7 +13,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import judging, rater, source
+from dashboard import address, judging, rater, source
 from dashboard.questions import EXAMPLES
 from dashboard.widgets import bits
 from dashboard.widgets.table import Column, Options, cell, link, row, table
@@ -85,13 +85,10 @@ def _ask() -> None:
 
 
 def _write(text: str, view: str = "") -> None:
-    for name in ("query", "view"):
-        st.query_params.pop(name, None)
     try:
-        if view or len(text) > LONG:
-            st.query_params["view"] = view or views.save(source.workspace(), "sql", {"query": text})
-        elif text:
-            st.query_params["query"] = text
+        if len(text) > LONG:
+            view = view or views.save(source.workspace(), "sql", {"query": text})
+        address.change({"query": "" if view else text, "view": view})
     except Mistake as mistake:
         st.session_state[judging.COMPLAINT] = str(mistake)
 

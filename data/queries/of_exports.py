@@ -51,26 +51,24 @@ def comments() -> dict[str, str]:
     """What the migrations say of tables (`name`) and columns (`table.column`)."""
     said: dict[str, str] = {}
     for text in migrations().values():
-        above, table = _opening(text), ""
-        for line in text.splitlines()[len(above) :]:
+        lines = text.splitlines()
+        opening = list(itertools.takewhile(lambda line: line.startswith("--"), lines))
+        # It is about the migration's first table, unless there are many.
+        few = sum(line.startswith("create table") for line in lines) < 4
+        above, table = [line.removeprefix("--").strip() for line in opening if few], ""
+        for line in lines[len(opening) :]:
             if line.startswith("--"):
                 above.append(line.removeprefix("--").strip())
             elif made := re.match(r"create (?:or replace )?(?:table|view) (?:if not exists )?(\w+)", line):
                 table = made[1]
-                said.setdefault(table, " ".join(above) or line.partition("--")[2].strip())
+                said.setdefault(table, line.partition("--")[2].strip() or " ".join(above))
                 above = []
             elif column := re.match(r"alter table (\w+) add column (?:if not exists )?(\w+) .*?--\s*(.+)", line):
                 said[f"{column[1]}.{column[2]}"] = column[3]
+                above = []
             elif table and (column := re.match(r"\s+(\w+) [a-z].*?--\s*(.+)", line)):
                 said[f"{table}.{column[1]}"] = column[2]
     return said
-
-
-def _opening(text: str) -> list[str]:
-    """The comment that opens a migration, which is about its first table unless it makes many."""
-    lines = list(itertools.takewhile(lambda line: line.startswith("--"), text.splitlines()))
-    many = len(re.findall(r"^create table", text, re.MULTILINE)) > 3
-    return [] if many else [line.removeprefix("--").strip() for line in lines]
 
 
 def saved(workspace: Workspace) -> list[Row]:
