@@ -45,9 +45,10 @@ def render() -> None:
             steps.command(source.workspace(), "circuit agreement"),
         )
         return
-    if problem := st.session_state.pop(_address.PROBLEM, ""):
-        bits.gap(problem)
-    shown = _shown(circuit, whole)
+    with st.container():  # always there, so that a sentence moves nothing below: the graph would be mounted anew
+        if problem := st.session_state.pop(_address.PROBLEM, ""):
+            bits.gap(problem)
+        shown = _shown(circuit, whole)
     left, right = st.columns([1.95, 1], gap="medium")
     with left:
         panels.draw("circuit", "graph", shown)

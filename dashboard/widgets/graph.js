@@ -60,6 +60,7 @@ function build(root, file) {
   };
   g.id = (u) => (u < 0 ? "" : u < g.scene.count ? g.scene.ids[u] : g.units.groups[u - g.scene.count].id);
   g.label = (u) => (u >= g.scene.count ? g.units.groups[u - g.scene.count].name : g.scene.text[u] < 0 ? g.scene.ids[u] : g.scene.texts[g.scene.text[u]]);
+  g.links = (u) => links(g.scene, g.units, u);
   g.pins = () => g.marks.now.pinned.map(g.unit).filter((u) => u >= 0 && u < g.scene.count);
 
   const regroup = () => {
@@ -91,7 +92,7 @@ function build(root, file) {
     const first = !g.data;
     g.data = data;
     g.wanted = data.selected;
-    g.marks.hear(data.marks, first);
+    g.marks.hear(data.marks, data.turn, first);
     if (g.said) g.said = "";
     g.arrived();
   };

@@ -1,7 +1,7 @@
 // Pins and groups, with undo. They change here at once; the server hears of it when the hand has been still for a moment.
-// An answer that is older than what was done here since is not taken; anything else it says (Back, a link, the panel of
-// groups) is.
-const STILL = 350, PATIENCE = 4000;
+// Each telling has a turn, which the server says again once it has kept it: what it says of an older turn is not taken,
+// anything else (Back, a link, the panel of groups) is.
+const STILL = 350;
 const plain = (m) => ({
   pinned: [...(m?.pinned ?? [])], dismissed: [...(m?.dismissed ?? [])],
   groups: (m?.groups ?? []).map((g) => ({ id: g.id, name: g.name, nodes: [...g.nodes] })),
@@ -10,8 +10,8 @@ const said = (m) => JSON.stringify(plain(m));
 
 function marking(send, changed) {
   const history = { past: [], future: [] };
-  let now = plain(null), timer = 0, sent = null, when = 0;
-  const tell = () => { timer = 0; sent = said(now); when = performance.now(); send(plain(now)); };
+  let now = plain(null), timer = 0, turn = 0;
+  const tell = () => { timer = 0; turn += 1; send({ ...plain(now), turn }); };
   const later = () => { clearTimeout(timer); timer = setTimeout(tell, STILL); };
   const step = (from, to) => {
     const other = from.pop();
@@ -21,17 +21,14 @@ function marking(send, changed) {
   };
   return {
     get now() { return now; },
-    get settled() { return !timer && sent === null; },
     set(next) {
       if (said(next) === said(now)) return;
       history.past.push(now); history.future.length = 0;
       now = plain(next); later(); changed();
     },
-    hear(marks, first) {
-      const heard = said(marks), waiting = sent !== null && performance.now() - when < PATIENCE;
-      if (heard === sent) sent = null;
-      if (heard === said(now) || timer || (waiting && sent !== null)) return;
-      sent = null;
+    hear(marks, kept, first) {
+      if (first) turn = kept;
+      if (timer || kept < turn || said(marks) === said(now)) return;
       if (!first) { history.past.push(now); history.future.length = 0; }
       now = plain(marks); changed();
     },
@@ -39,7 +36,7 @@ function marking(send, changed) {
     redo: () => step(history.future, history.past),
     get past() { return history.past.length; },
     get future() { return history.future.length; },
-    stop: () => clearTimeout(timer),
+    stop: () => { if (timer) { clearTimeout(timer); tell(); } },
   };
 }
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import streamlit as st
 
 from dashboard.widgets.bits import interval
 from dashboard.widgets.component import mount, triggered
@@ -65,18 +66,28 @@ def graph(
     marks: Marks,
     selected: str | None,
     pick: Callable[[str], None],
-    mark: Callable[[Mapping[str, Any]], None],
+    mark: Callable[[Mapping[str, Any]], bool],
     file: str = "circuit",
 ) -> None:
-    """Shows `block` with what is selected (a node or a group) and marked; `file` names the PNG one can take away."""
+    """Shows `block` with what is selected (a node or a group) and marked; `file` names the PNG one can take away.
+
+    `mark` says whether it could keep the marks: if not, the browser keeps them as they are.
+    """
+
+    def marked() -> None:
+        told = triggered(key, "mark")
+        if mark(told):
+            st.session_state[f"{key}_turn"] = told["turn"]
+
     mount("graph", block.content, f"{key}_block", on_pick_change=_nothing, on_mark_change=_nothing)
     data = {"block": block.name, "selected": selected, "marks": marks.plain(), "file": file}
+    data["turn"] = st.session_state.get(f"{key}_turn", 0)
     mount(
         "graph",
         data,
         key,
         on_pick_change=lambda: pick(triggered(key, "pick")),
-        on_mark_change=lambda: mark(triggered(key, "mark")),
+        on_mark_change=marked,
     )
 
 

@@ -141,9 +141,13 @@ def read(state: Mapping[str, Any], known: Mapping[str, int]) -> Marks:
     return Marks(pinned, groups, [str(d) for d in state.get("dismissed") or []])
 
 
-def keep(circuit: str, marked: Marks) -> None:
-    """Saves what is marked and names it in the address; a workspace that cannot be written is said on the page."""
+def keep(circuit: str, marked: Marks) -> bool:
+    """Saves what is marked and names it in the address; says on the page why it could not, and returns whether it could."""
     plain = marked.plain()
+    if "@" not in st.query_params.get("node", "@") and st.query_params["node"] not in [
+        g["id"] for g in plain["groups"]
+    ]:
+        write("node", "")  # the group that was selected is no more
     try:
         write(
             "view",
@@ -151,3 +155,5 @@ def keep(circuit: str, marked: Marks) -> None:
         )
     except Mistake as mistake:
         st.session_state[PROBLEM] = f"Pins and groups are not saved; they are kept in this tab only. {mistake}"
+        return False
+    return True
