@@ -1,7 +1,10 @@
 """Training: the curves of a run while it goes on and afterwards, and the front that its dictionaries make.
 
-The run is named by the address; without one it is the newest. While it is under way its curves refresh by themselves.
-Curves are of training batches, or, where the run looks at them, of held-out text; the front is of held-out text alone.
+1. The address names the run (else it is the newest), those drawn beside it (`beside=RUN,RUN`) and what the curves go by
+   (`axis=tokens`). While one of them is under way the curves refresh by themselves.
+2. Curves are of training batches, or, where a run looks at them, of held-out text; there the densities of a dictionary's
+   latents are drawn as they drift.
+3. The front is of held-out text alone, and of the one run.
 """
 
 from __future__ import annotations
@@ -33,8 +36,14 @@ HELDOUT = (
     Measure("explained_variance", "explained variance", 0.0),
     Measure("ce_recovered", "CE recovered", 0.0),
     Measure("kl", "KL (nats per token)"),
+    Measure("l0", "L0 (active latents per token)"),
+    Measure("dead", "dead latents (share)"),
+    Measure("dense", "dense latents (share)"),
 )
+ACROSS = 3
+"""Charts in a row."""
 BUSY = ("running", "stalled")
+AXES = ("steps", "tokens")
 
 
 def render() -> None:
@@ -49,7 +58,9 @@ def render() -> None:
     bits.heading("Training", detail=f"run {record['run']} ({record['verb']})")
     _figures(record, state)
     _resume(record, state)
-    st.fragment(_curves, run_every=3.0 if state.word in BUSY else None)(record, state.word)
+    shown = [record, *_beside(found, record)]
+    busy = any(steps.state(source.workspace(), one).word in BUSY for one in shown)
+    st.fragment(_curves, run_every=3.0 if busy else None)([one["run"] for one in shown], busy=busy)
     _front(record)
     _runs(found)
 
@@ -86,30 +97,94 @@ def _resume(record: Mapping[str, Any], state: steps.State) -> None:
         bits.gap(said, steps.command(source.workspace(), f"resume {record['run']}"))
 
 
-def _curves(record: Mapping[str, Any], word: str) -> None:
-    shown = source.workspace()
-    now = steps.state(shown, runs.find(shown, record["run"])).word
-    if word in BUSY and now not in BUSY:
+def _beside(found: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The runs that the address names to be drawn with this one, and the box in which they are chosen."""
+    others = {one["run"]: one for one in found if one["run"] != record["run"]}
+    asked = [run for run in st.query_params.get("beside", "").split(",") if run in others]
+    if not others:
+        return []
+    st.session_state["beside"] = asked
+    with st.container(horizontal=True, vertical_alignment="bottom", key="training_controls"):
+        st.multiselect(
+            "Compare with other runs", list(others), key="beside", width=620, on_change=_compare,
+            format_func=lambda run: _called(others[run]), placeholder="runs to draw in the same charts",
+        )  # fmt: skip
+    return [others[run] for run in asked]
+
+
+def _called(record: Mapping[str, Any]) -> str:
+    config = record["config"]
+    said = [config.get("architecture", ""), f"{config.get('tokens', 0):,} tokens", f"{record['started']:%d %b %H:%M}"]
+    return f"{record['run']}  {', '.join(map(str, said))}"
+
+
+def _compare() -> None:
+    if chosen := st.session_state["beside"]:
+        st.query_params["beside"] = ",".join(chosen)
+    else:
+        st.query_params.pop("beside", None)
+
+
+def _curves(names: Sequence[str], *, busy: bool) -> None:
+    shown = [runs.find(source.workspace(), name) for name in names]
+    if busy and not any(steps.state(source.workspace(), record).word in BUSY for record in shown):
         st.rerun()
-    batch = queries.training_curve(shown, record["run"])
-    bits.section(
-        "While training", "on training batches; seeds pooled" + ("; refreshes by itself" if word in BUSY else "")
-    )
+    bits.section("While training", "on training batches; seeds pooled" + ("; refreshes by itself" if busy else ""))
+    batch = [row for record in shown for row in _recorded(record, several=len(shown) > 1)]
     if not batch:
         bits.gap("No step has been recorded of this run.")
         return
-    place = _place(batch)
+    place, by = _place(batch), _axis()
     rows = [row for row in batch if row["site"] == place]
     of = curves.kinds(rows)
-    _row("batch", rows, BATCH, of)
-    heldout = [row for row in queries.heldout_curve(shown, record["run"]) if row.get("dictionary") in of]
+    _grid("batch", rows, BATCH, of, by)
+    heldout = [row for r in shown for row in _held(r, several=len(shown) > 1) if row["dictionary"] in of]
     if heldout:
-        bits.section("On held-out text", "the same tokens for all; thresholds set as if training ended there")
-        _row("heldout", heldout, HELDOUT, of)
-    names = list(dict.fromkeys(of.values()))
-    curves.legend(names[: curves.MOST])
-    if len(names) > curves.MOST:
-        st.html(f'<p class="lw-note">{len(names) - curves.MOST} more kinds are not drawn.</p>')
+        bits.section("On held-out text", "the same tokens for all of a run; thresholds set as if training ended there")
+        _grid("heldout", heldout, HELDOUT, of, by)
+    kinds = list(dict.fromkeys(of.values()))
+    curves.legend(kinds[: curves.MOST])
+    if len(kinds) > curves.MOST:
+        st.html(f'<p class="lw-note">{len(kinds) - curves.MOST} more kinds are not drawn.</p>')
+    if heldout:
+        _drift(heldout)
+    else:
+        bits.gap("Nothing was measured on held-out text while training: --evaluate-every 100 does, every 100 steps.")
+
+
+def _recorded(record: Mapping[str, Any], *, several: bool) -> list[dict[str, Any]]:
+    """The curve of a run; of several, each dictionary's name begins with its run's."""
+    batch = record["config"].get("batch") or 1
+    found = queries.training_curve(source.workspace(), record["run"])
+    return [row | {"tokens": row["step"] * batch, "dictionary": _name(record, row, several=several)} for row in found]
+
+
+def _held(record: Mapping[str, Any], *, several: bool) -> list[dict[str, Any]]:
+    found = queries.heldout_curve(source.workspace(), record["run"])
+    return [row | {"dictionary": _name(record, row, several=several)} for row in found if row.get("dictionary")]
+
+
+def _name(record: Mapping[str, Any], row: Mapping[str, Any], *, several: bool) -> str:
+    return f"{record['run'][:6]} {row['dictionary']}" if several else row["dictionary"]
+
+
+def _axis() -> str:
+    """What the curves go by."""
+    return st.segmented_control("By", AXES, default="steps", key="axis", bind="query-params", required=True) or "steps"
+
+
+def _drift(heldout: Sequence[Mapping[str, Any]]) -> None:
+    """How the densities of one dictionary's latents move; which latents die or come back is not recorded."""
+    bits.section("Density drift", "how many latents fire how often, from the first look to the last")
+    names = list(dict.fromkeys(row["dictionary"] for row in heldout if row.get("density_counts")))
+    if not names:
+        bits.gap("Densities were not kept by this run: it is of an older version.")
+        return
+    chosen = names[0]
+    if len(names) > 1:
+        chosen = st.selectbox("Dictionary", names, key="drift", bind="query-params", width=520) or chosen
+    rows = [row for row in heldout if row["dictionary"] == chosen and row.get("density_counts")]
+    curves.drift("density_drift", rows)
 
 
 def _place(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -120,10 +195,14 @@ def _place(rows: Sequence[Mapping[str, Any]]) -> str:
     return st.selectbox("Place", places, key="place", bind="query-params", width=320) or places[0]
 
 
-def _row(key: str, rows: Sequence[Mapping[str, Any]], measures: Sequence[Measure], of: Mapping[str, str]) -> None:
-    for column, measure in zip(st.columns(len(measures)), measures, strict=True):
-        with column:
-            curves.lines(f"{key}_{measure.column}", rows, measure, of=of)
+def _grid(
+    key: str, rows: Sequence[Mapping[str, Any]], measures: Sequence[Measure], of: Mapping[str, str], by: str
+) -> None:
+    known = [m for m in measures if any(row.get(m.column) is not None for row in rows)]
+    for start in range(0, len(known), ACROSS):
+        for column, measure in zip(st.columns(ACROSS), known[start : start + ACROSS], strict=False):
+            with column:
+                curves.lines(f"{key}_{measure.column}", rows, measure, of=of, by="tokens" if by == "tokens" else "step")
 
 
 def _front(record: Mapping[str, Any]) -> None:

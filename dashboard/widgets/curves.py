@@ -17,7 +17,8 @@ import streamlit as st
 
 from dashboard.widgets.bits import escape, number
 from dashboard.widgets.component import mount
-from dashboard.widgets.plot import axis
+from dashboard.widgets.plot import Figure, axis, draw, log_axis, point, series
+from data.queries import DENSITY_EDGES
 from training.drawing import Axis
 from training.front import QUALITIES, Point, standings, word
 
@@ -66,35 +67,38 @@ def _legend(entries: Sequence[tuple[str, str]]) -> None:
     st.html(f'<div class="lw-legend">{"".join(spans)}</div>')
 
 
-def lines(key: str, rows: Sequence[Mapping[str, Any]], measure: Measure, *, of: Mapping[str, str]) -> None:
-    """A measure by step; `of` gives the kind of each dictionary, and lines come in the order of its kinds."""
+def lines(
+    key: str, rows: Sequence[Mapping[str, Any]], measure: Measure, *, of: Mapping[str, str], by: str = "step"
+) -> None:
+    """A measure by step (or `by` tokens); `of` gives the kind of each dictionary, and lines come in the order of its
+    kinds."""
     shown = list(dict.fromkeys(of.values()))[:MOST]
-    found = [made for i, kind in enumerate(shown) if (made := _line(rows, measure, of, kind, i))]
+    found = [made for i, kind in enumerate(shown) if (made := _line(rows, measure, of, kind, i, by))]
     values = [point["y"] for line in found for point in line["points"]]
     if not values:
         return
     low = min(values) if measure.floor is None else max(measure.floor, min(values))
     data = {
         "series": found,
-        "x": axis(0, max(row["step"] for row in rows), label="step"),
+        "x": axis(0, max(row[by] for row in rows), label=by),
         "y": axis(low, max(*values, low + 1e-9), label=measure.label),
         "height": 230,
-        "alt": f"{measure.label} by step: "
+        "alt": f"{measure.label} by {by}: "
         + "; ".join(_spoken(kind, line) for kind, line in zip(shown, found, strict=False)),
     }
     mount("plot", data, key, on_pick_change=lambda: None, on_size_change=lambda: None)
 
 
 def _line(
-    rows: Sequence[Mapping[str, Any]], measure: Measure, of: Mapping[str, str], kind: str, index: int
+    rows: Sequence[Mapping[str, Any]], measure: Measure, of: Mapping[str, str], kind: str, index: int, by: str
 ) -> dict[str, Any] | None:
-    by_step: dict[int, list[float]] = {}
+    pooled: dict[int, list[float]] = {}
     for row in rows:
         if of[row["dictionary"]] == kind and row[measure.column] is not None:
-            by_step.setdefault(row["step"], []).append(row[measure.column])
+            pooled.setdefault(row[by], []).append(row[measure.column])
     points = [
-        {"x": step, "y": sum(v) / len(v), "text": f"{kind}\nstep {step:,}: {number(sum(v) / len(v))}"}
-        for step, v in sorted(by_step.items())
+        {"x": x, "y": sum(v) / len(v), "text": f"{kind}\n{by} {x:,}: {number(sum(v) / len(v))}"}
+        for x, v in sorted(pooled.items())
     ]
     style = {"style": STYLES[index % 6], "dash": DASHES[index // 6 % 3], "bare": len(points) > 60}
     return {"points": points, "name": kind, **style} if points else None
@@ -102,6 +106,33 @@ def _line(
 
 def _spoken(kind: str, line: Mapping[str, Any]) -> str:
     return f"{kind} ends at {number(line['points'][-1]['y'])}"
+
+
+LOOKS = 5
+"""Looks at a dictionary whose densities are drawn in one chart."""
+
+
+def drift(key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """How many latents of a dictionary fire how often, at some looks from the first to the last."""
+    ordered = sorted(rows, key=lambda row: row["step"])
+    last = len(ordered) - 1
+    chosen = [ordered[round(i * last / (LOOKS - 1))] for i in range(LOOKS)] if last >= LOOKS else ordered
+    looks = [_look(row, index) for index, row in enumerate(chosen)]
+    most = max(point["y"] for look in looks for point in look["points"])
+    never = "; ".join(f"{row['density_never']:,} never fire at step {row['step']:,}" for row in chosen)
+    low, high = 10 ** DENSITY_EDGES[0], 10 ** DENSITY_EDGES[-1]
+    across = log_axis(low, high, label="share of tokens (log scale)")
+    draw(key, Figure(f"Latents by density; {never}", across, axis(0, most, label="latents"), series=looks, legend=True))
+    st.html(f'<p class="lw-note">{escape(never)}. Which latents died or came back is not recorded, only how many.</p>')
+
+
+def _look(row: Mapping[str, Any], index: int) -> dict[str, Any]:
+    said = f"step {row['step']:,}"
+    points = [
+        point(10 ** ((a + b) / 2), n, f"{said}\n{n:,} latents between {10**a:.2g} and {10**b:.2g}")
+        for a, b, n in zip(DENSITY_EDGES[:-1], DENSITY_EDGES[1:], row["density_counts"], strict=True)
+    ]
+    return series(said, points, STYLES[index % 6], dash=DASHES[index % 3])
 
 
 def pareto(key: str, found: Sequence[Point], place: str, quality: str) -> None:

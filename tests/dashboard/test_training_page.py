@@ -79,7 +79,8 @@ def held(name: str, place: int, number: int) -> dict[str, Any]:
     value = 1 - 1 / (1 + number / 60)
     return {
         "step": number, "tokens": number * 64, "place": place, "site": "resid_post:5", "explained_variance": value,
-        "ce_recovered": value, "kl": 1 - value, "dictionary": name,
+        "ce_recovered": value, "kl": 1 - value, "dictionary": name, "density_never": 64 - number // 40,
+        "density_counts": [0] * 10 + [number // 40] + [0] * 9,
     }  # fmt: skip
 
 
@@ -117,11 +118,46 @@ def test_the_front_is_drawn_with_its_baseline_and_told_in_a_table(trained: Works
     assert len({p["corners"] for p in marks["points"]}) == 2
     assert [p["y"] for p in marks["series"][0]["points"]] == [0.54, 0.54, 0.58, 0.58]
     table = found["training_front"]
-    labels = [column["label"] for column in table["columns"]]
+    labels = [column.get("label", "") for column in table["columns"]]
     cells = [row["cells"] for row in table["rows"]]
     assert [row[labels.index("Front")]["text"] for row in cells] == ["< 2", "front", "< 4", "front"]
     assert [row[labels.index("Seeds")] for row in cells] == ["2"] * 4
     assert cells[0][labels.index("EV")].startswith("0.740 ± ")
+
+
+def test_curves_go_by_tokens_when_the_address_says_so(trained: Workspace, show: Show) -> None:
+    found = show(trained.folder, "training", axis="tokens").components
+    assert found["batch_l0"]["x"]["label"] == "tokens"
+    assert found["batch_l0"]["series"][0]["points"][-1]["x"] == STEPS * 64
+    assert [p["x"] for p in found["heldout_kl"]["series"][0]["points"]] == [400 * 64, 800 * 64, 1200 * 64]
+
+
+def test_densities_drift_from_the_first_look_to_the_last(trained: Workspace, show: Show) -> None:
+    shown = show(trained.folder, "training", drift=names("batchtopk", 32)[0])
+    looks = shown.components["density_drift"]["series"]
+    assert [look["name"] for look in looks] == ["step 400", "step 800", "step 1,200"]
+    assert [sum(p["y"] for p in look["points"]) for look in looks] == [10, 20, 30]
+    assert "54 never fire at step 400; 44 never fire at step 800; 34 never fire at step 1,200" in shown.html
+    assert "heldout_l0" not in shown.components  # nothing of it was recorded
+
+
+def test_runs_are_drawn_beside_each_other(tmp_path: Path, show: Show) -> None:
+    workspace = grid(tmp_path / "workspace")
+    other = "train00000002"
+    row = run_row([]) | {"run": other, "verb": "train", "started": datetime(2026, 11, 21, 9)}
+    row["config"] = row["config"] | {"batch": 128}
+    with workspace.write() as db:
+        append(db, "runs", [row])
+    part = [step(names("topk", 16)[0], 16, n) for n in range(1, 101)]
+    workspace.write_part(f"metrics/{other}/part-00000100.parquet", pa.Table.from_pylist(part))
+    alone = show(workspace.folder, "training", run=RUN).components["batch_l0"]["series"]
+    assert all(RUN[:6] not in line["name"] for line in alone)
+    both = show(workspace.folder, "training", run=RUN, beside=f"{other},nothing", axis="tokens")
+    lines = {line["name"]: line for line in both.components["batch_l0"]["series"]}
+    assert len(lines) == 5
+    assert lines["train0 topk k=16"]["points"][-1]["x"] == 100 * 128  # its own batch
+    assert lines["sweep0 topk k=16"]["points"][-1]["x"] == STEPS * 64
+    assert both.app.multiselect[0].value == [other]
 
 
 def test_a_run_that_is_not_there_is_a_sentence(trained: Workspace, show: Show) -> None:
