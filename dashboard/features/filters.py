@@ -13,7 +13,6 @@ from typing import Any, Protocol
 import streamlit as st
 
 from dashboard import address, source
-from dashboard.widgets import bits
 from dashboard.widgets.facets import Facet, Found, Value, facets
 from dashboard.widgets.tokens import readable
 from data.errors import Mistake
