@@ -12,20 +12,31 @@ from data.queries.base import MODEL, Row, rows
 from data.store import Workspace
 from data.words import Feature
 
-SAID = """best as (
-    select explanation, scorer, value as score, control, difference from scores where error is null
-    qualify row_number() over (partition by explanation order by difference desc nulls last, value desc nulls last) = 1),
-said as (
-    select e.dictionary, e.latent, e.text, e.explainer as author, false as label, b.* exclude (explanation)
-    from explanations e left join best b using (explanation) where e.text is not null
+SAID = """said as (
+    select dictionary, latent, text, explainer as author, explanation, false as label
+    from explanations where text is not null
     union all by name
     select split_part(subject, '/', 1) as dictionary, try_cast(split_part(subject, '/', 2) as integer) as latent,
            value as text, rater as author, true as label
     from current_judgements where kind = 'label' and about = 'feature')"""
+SCORED = """best as (
+    select explanation, max_by(struct_pack(scorer := scorer, score := value, control := control, difference := difference),
+                               (coalesce(difference, -1e9), value)) as best
+    from scores where error is null and explanation in (select explanation from {found}) group by explanation),
+scored as (
+    select f.* exclude (explanation), best.scorer as scorer, best.score as score, best.control as control,
+           best.difference as difference
+    from {found} f left join best using (explanation))"""
+"""`found`, rows of `said`, with the score of each that beats its control by most."""
+ORDER = "rank, difference desc nulls last, score desc nulls last, dictionary, latent"
 BETTER = "label desc, difference desc nulls last, score desc nulls last, text"
 """Of two texts about one feature, which is shown: a person's, then the one that beats its control by more."""
-RECORD = """f.dictionary, f.latent, d.site, d.layer, f.density, f.max_activation,
-            json_extract_string(f.statistics, '$.harvest') as harvest"""
+RECORD = """select o.*, d.site, d.layer, f.density, f.max_activation, h.harvest
+            from {} o join dictionaries d using (dictionary) left join features f using (dictionary, latent)
+            left join (select dictionary, max_by(harvest, coalesce(started, '1970-01-01')) as harvest
+                       from harvests left join runs using (run) group by dictionary) h using (dictionary)"""
+"""What is recorded of the few features that a query ends with, nothing (NULL) of those without a harvest; and the harvest,
+the newest, which the features of a dictionary are all of. Their statistics say so too, but are a hundred times as long."""
 
 
 def by_text(
@@ -44,12 +55,12 @@ def by_text(
                            when regexp_matches(lower(text), '\\b' || regexp_escape(lower($1)) || '\\b') then 1
                            else 2 end as rank
             from said where contains(lower(text), lower($1))),
-        one as (select * from found {where.replace("?", "$2")}
-                qualify row_number() over (partition by dictionary, latent order by rank, {BETTER}) = 1)
-        select {RECORD}, o.* exclude (dictionary, latent), count(*) over () as total
-        from one o join features f using (dictionary, latent) join dictionaries d using (dictionary)
-        order by rank, difference desc nulls last, score desc nulls last, d.layer, f.dictionary, f.latent
-        limit {int(limit)} offset {int(offset)}""",
+        {SCORED.format(found="found")},
+        one as (select * from scored {where.replace("?", "$2")}
+                qualify row_number() over (partition by dictionary, latent order by rank, {BETTER}) = 1),
+        shown as (select *, count(*) over () as total from one order by {ORDER}
+                  limit {int(limit)} offset {int(offset)})
+        {RECORD.format("shown")} order by {ORDER}""",
         [text, *([list(dictionaries)] if dictionaries else [])],
     )
 
@@ -59,10 +70,11 @@ def by_keys(workspace: Workspace, keys: Sequence[str], dictionaries: Sequence[st
     where = "where list_contains($2, dictionary)" if dictionaries else ""
     return rows(
         workspace,
-        f"""with {SAID}, found as (select *, md5(text) as key from said where list_contains($1, md5(text)))
-        select {RECORD}, o.* exclude (dictionary, latent)
-        from (select * from found {where}) o join features f using (dictionary, latent)
-        join dictionaries d using (dictionary) order by d.layer, f.dictionary, f.latent""",
+        f"""with {SAID}, wanted as (select unnest($1) as key),
+        found as (select * from (select *, md5(text) as key from said) join wanted using (key)),
+        {SCORED.format(found="found")},
+        shown as (select * from scored {where})
+        {RECORD.format("shown")} order by layer, dictionary, latent""",
         [list(keys), *([list(dictionaries)] if dictionaries else [])],
     )
 
@@ -83,7 +95,8 @@ def texts(workspace: Workspace, wanted: Sequence[str]) -> dict[str, str]:
     """The texts with these keys."""
     found = rows(
         workspace,
-        f"with {SAID} select distinct md5(text) as key, text from said where list_contains(?, md5(text))",
+        f"""with {SAID}, wanted as (select unnest($1) as key)
+        select distinct key, text from (select text, md5(text) as key from said) join wanted using (key)""",
         [list(wanted)],
     )
     return {row["key"]: row["text"] for row in found}
@@ -94,11 +107,10 @@ def described(workspace: Workspace, wanted: Sequence[tuple[str, int]]) -> dict[t
     found = rows(
         workspace,
         f"""with {SAID}, asked as (select unnest($1) as dictionary, unnest($2) as latent),
-        one as (select s.* from said s join asked using (dictionary, latent)
-                qualify row_number() over (partition by dictionary, latent order by {BETTER}) = 1)
-        select {RECORD}, o.* exclude (dictionary, latent)
-        from asked join features f using (dictionary, latent) join dictionaries d using (dictionary)
-        left join one o using (dictionary, latent)""",
+        found as (select s.* from said s join asked using (dictionary, latent)), {SCORED.format(found="found")},
+        one as (select * from scored qualify row_number() over (partition by dictionary, latent order by {BETTER}) = 1),
+        shown as (select * from asked left join one using (dictionary, latent))
+        {RECORD.format("shown")} where f.density is not null""",
         [[dictionary for dictionary, _ in wanted], [latent for _, latent in wanted]],
     )
     return {(row["dictionary"], row["latent"]): row for row in found}
