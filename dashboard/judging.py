@@ -24,7 +24,7 @@ from data.words import Feature
 
 Row = Mapping[str, Any]
 COMPLAINT = "judging_complaint"
-NAMES = {"label": "label", "rating": "rating", "note": "note", "triage": "skip", "list": "list", "member": "member"}
+NAMES = {"label": "label", "rating": "rating", "note": "note", "triage": "skip", "list": "list"}
 
 
 def face_of_feature(who: str, feature: Feature, explanations: Sequence[Row]) -> dict[str, Any]:
@@ -72,7 +72,9 @@ def told(standing: Row | None) -> str:
     if standing["count"] > 1:
         return f"{standing['count']} changes of a list"
     value = standing["value"]
-    said = f" “{readable(value, 30)}”" if value and standing["kind"] not in ("triage", "member") else ""
+    if standing["kind"] == "member":
+        return "taking out of a list" if value is None else "putting into a list"
+    said = f" “{readable(value, 30)}”" if value and standing["kind"] != "triage" else ""
     return f"{NAMES[standing['kind']]}{said}" + (" taken back" if value is None else "")
 
 

@@ -9,11 +9,13 @@ from urllib.parse import parse_qs, urlencode
 
 import streamlit as st
 
-from dashboard import address, source
+from dashboard import address, keeping, source
 from dashboard.features import filters
 from dashboard.widgets import bits
+from data import judgement
 from data.errors import unknown
 from data.queries import of_features, of_judgement
+from data.queries.of_features import Facets
 
 Row = Mapping[str, Any]
 EVERYTHING = "all explained features"
@@ -37,24 +39,31 @@ class Elsewhere:
         return list(self.values.get(name, []))
 
 
-def offer(names: Sequence[str]) -> None:
-    """On the Features page: a link that judges what these filters leave."""
+def offer(names: Sequence[str], facets: Facets) -> None:
+    """On the Features page: a link that judges what these filters leave, and a way to keep it as a list."""
     pairs = [(name, value) for name in names for value in st.query_params.get_all(name)]
     bits.link("triage", "Judge these one by one", {"from": urlencode(pairs)} if pairs else {})
+    keeping.offer("features", lambda: [f"feature {name}" for name in _left(facets, judgement.MOST - 1)], "Features")
+
+
+def _left(facets: Facets, most: int) -> list[str]:
+    """The features that filters leave, in their order, at most `most`."""
+    found: list[str] = []
+    while len(found) < most:
+        rows = of_features.features(source.workspace(), facets, offset=len(found), limit=of_features.MOST)
+        found += [f"{row['dictionary']}/{row['latent']}" for row in rows]
+        if len(rows) < of_features.MOST:
+            break
+    return found[:most]
 
 
 def _filtered(text: str) -> tuple[str, tuple[str, ...]]:
     """The features that the filters of an address leave, at most as many as a queue holds, and what the filters are."""
     facets = filters.read(Elsewhere(parse_qs(text)))
-    found = [
-        row
-        for offset in range(0, of_judgement.LONGEST_QUEUE, of_features.MOST)
-        for row in of_features.features(source.workspace(), facets, offset=offset, limit=of_features.MOST)
-    ]
-    total = found[0]["total"] if found else 0
+    found, total = _left(facets, of_judgement.LONGEST_QUEUE), of_features.total(source.workspace(), facets)
     cut = f", the first {len(found):,} of them" if total > len(found) else ""
     said = ", ".join(f"{name} {value}" for name, values in parse_qs(text).items() for value in values)
-    return f"{total:,} features by {said}{cut}", tuple(f"{row['dictionary']}/{row['latent']}" for row in found)
+    return f"{total:,} features by {said}{cut}", tuple(found)
 
 
 @dataclass(frozen=True)

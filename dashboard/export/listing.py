@@ -27,7 +27,11 @@ def html(workspace: Workspace, name: str) -> str:
     features = [item.removeprefix("feature ") for item in items if item.startswith("feature ")]
     circuits = [item.removeprefix("circuit ") for item in items if item.startswith("circuit ")]
     found, problems = _gathered(workspace, features[:MOST])
-    sections = [*_features(workspace, features), *_circuits(workspace, circuits), *_each(found)]
+    sections = [
+        *_features(workspace, features, [str(one.feature) for one in found]),
+        *_circuits(workspace, circuits),
+        *_each(found),
+    ]
     runs = dict.fromkeys(run for one in found for run in one.runs)
     dictionaries = list(dict.fromkeys(f.split("/")[0] for f in features))
     origin = provenance(workspace, dictionaries=dictionaries, made_by=list(runs), caveats=CAVEATS)
@@ -55,7 +59,7 @@ def _gathered(workspace: Workspace, features: Sequence[str]) -> tuple[list[featu
     return found, problems
 
 
-def _features(workspace: Workspace, features: Sequence[str]) -> Iterator[Section]:
+def _features(workspace: Workspace, features: Sequence[str], shown: Sequence[str]) -> Iterator[Section]:
     if not features:
         return
     known = of_judgement.described(workspace, tuple(features[:TABLE]))
@@ -72,8 +76,9 @@ def _features(workspace: Workspace, features: Sequence[str]) -> Iterator[Section
         else (name, "nothing is recorded of it", "", "", "", "")
         for name in features[:TABLE]
     ]
+    anchors = {name: f"feature-{name}" for name in shown}
     heads = ("Feature", "Site", "Density", "Label", "Explanation", "Above control")
-    yield Section("Features", f"{len(features):,}", html=pieces.table(heads, rows, numbers=(2, 5)))
+    yield Section("Features", f"{len(features):,}", html=pieces.table(heads, rows, (2, 5), anchors))
 
 
 def _circuits(workspace: Workspace, circuits: Sequence[str]) -> Iterator[Section]:

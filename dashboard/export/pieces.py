@@ -35,15 +35,25 @@ def quote(text: str, by: str, *, failed: bool = False) -> str:
     )
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]], numbers: Sequence[int] = ()) -> str:
-    """A plain table; `numbers` are the columns set to the right."""
+def table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    numbers: Sequence[int] = (),
+    anchors: Mapping[str, str] | None = None,
+) -> str:
+    """A plain table; `numbers` are the columns set to the right, `anchors` where first cells lead within the file."""
     kinds = [' class="num"' if n in numbers else "" for n in range(len(heads))]
     head = "".join(f'<th scope="col"{kind}>{escape(name)}</th>' for name, kind in zip(heads, kinds, strict=True))
-    body = "".join(
-        "<tr>" + "".join(f"<td{kind}>{_cell(c)}</td>" for c, kind in zip(row, kinds, strict=True)) + "</tr>"
-        for row in rows
-    )
+    known = anchors or {}
+    body = "".join(f"<tr>{_line(row, kinds, known.get(str(row[0]), ''))}</tr>" for row in rows)
     return f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _line(row: Sequence[object], kinds: Sequence[str], anchor: str) -> str:
+    cells = [_cell(c) for c in row]
+    if anchor:
+        cells[0] = f'<a href="#{escape(anchor)}">{cells[0]}</a>'
+    return "".join(f"<td{kind}>{c}</td>" for c, kind in zip(cells, kinds, strict=True))
 
 
 def _cell(value: object) -> str:

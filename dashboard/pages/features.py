@@ -36,7 +36,8 @@ def render() -> None:
     """Draws the page."""
     with st.container(horizontal=True, vertical_alignment="center"):
         bits.heading("Features", detail="what each direction of a dictionary responds to")
-        triaged.offer((*filters.ORDER, "text", "sort"))
+        if of_features.total(source.workspace(), Facets()):
+            triaged.offer((*filters.ORDER, "text", "sort"), filters.read())
     if not of_features.total(source.workspace(), Facets()):
         made = source.ask(queries.counts).dictionaries
         bits.gap("No feature has been recorded yet.", steps.command(source.workspace(), "harvest" if made else "demo"))
@@ -105,7 +106,8 @@ def _list(found: Sequence[Mapping[str, Any]], facets: Facets, page: int, *, tota
         workspace = source.workspace()
         st.download_button(
             f"CSV of all {total:,}", lambda: of_features.everything(workspace, facets), "features.csv", "text/csv",
-            on_click="ignore", key="features_all", help="All that fit the filters, in this order, with explanation and score.",
+            on_click="ignore", key="features_all",
+            help="All that fit the filters, in this order, with explanation and score.",
         )  # fmt: skip
 
 

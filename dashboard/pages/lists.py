@@ -12,12 +12,12 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import judging, listing, rater, source
+from dashboard import judging, listing, rater, source, steps
 from dashboard.export import listing as export
 from dashboard.widgets import bits
 from dashboard.widgets.table import Column, Options, cell, effect, link, row, table
 from dashboard.widgets.tokens import readable
-from data import judgement
+from data import judgement, queries
 from data.errors import Mistake
 from data.queries import of_judgement
 
@@ -55,6 +55,9 @@ def _lists(found: Sequence[Row], wanted: str | None) -> None:
     bits.section("All lists", f"{len(found)}")
     if not found:
         bits.gap("There is no list yet. Make one below, or add a feature or a circuit to one on its own page.")
+        counts = source.ask(queries.counts)
+        if not (counts.features or counts.circuits):
+            bits.gap("And nothing to put into one:", steps.command(source.workspace(), "demo"))
         return
     columns = [Column("List"), Column("Features", "num"), Column("Circuits", "num"), Column("Changed", "line")]
     rows = [
@@ -126,7 +129,7 @@ def _one(shown: Row, who: str) -> None:
     if said := st.session_state.pop("lists_said", None):
         bits.gap(said)
     items = source.ask(of_judgement.members, shown["list"])
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if shown["features"]:
             bits.link("triage", "Judge them one by one", {"list": shown["list"]}, icon=":material/rate_review:")
         _files(shown, items)

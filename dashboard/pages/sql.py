@@ -13,7 +13,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import address, judging, rater, source
+from dashboard import address, judging, keeping, source, steps
 from dashboard.questions import EXAMPLES
 from dashboard.widgets import bits
 from dashboard.widgets.table import Column, Options, cell, link, row, table
@@ -46,6 +46,8 @@ def render() -> None:
     with left:
         _box(query)
         judging.complaint()
+        if not source.ask(queries.counts).runs:
+            bits.gap("Every table is still empty.", steps.command(source.workspace(), "demo"))
         if query:
             _answer(query)
     with right:
@@ -202,26 +204,13 @@ def _saved(query: str) -> None:
 def _list(query: str, answer: Bounded) -> None:
     """Makes a list of the features or circuits of the answer."""
     names = set(answer.columns)
-    if not ({"dictionary", "latent"} <= names or "circuit" in names) or not answer.rows:
-        return
-    with st.popover("Open as a list"):
-        who = rater.ask("sql_rater")
-        st.text_input("Name of the list", key="sql_list", max_chars=judgement.LONGEST["list"], disabled=not who)
-        if st.button("Make the list", key="sql_make", disabled=not who):
-            _make(query, who, str(st.session_state["sql_list"]).strip() or "from SQL")
+    if answer.rows and ({"dictionary", "latent"} <= names or "circuit" in names):
+        keeping.offer("sql", lambda: _items(query), "from SQL")
 
 
-def _make(query: str, who: str, title: str) -> None:
-    try:
-        found = _whole(query, judgement.MOST - 1)
-        items = [item for line in found.rows if (item := _item(found.columns, line))]
-        if not items:
-            raise Mistake("No row of the answer names a feature or a circuit.")
-        made = judgement.create_list(source.workspace(), who, title, items)
-    except Mistake as mistake:
-        bits.gap(str(mistake))
-        return
-    bits.go("lists", {"list": made})
+def _items(query: str) -> list[str]:
+    found = _whole(query, judgement.MOST - 1)
+    return [item for line in found.rows if (item := _item(found.columns, line))]
 
 
 def _item(columns: Sequence[str], line: Sequence[Any]) -> str:

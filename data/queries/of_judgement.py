@@ -109,18 +109,19 @@ def lists_with(workspace: Workspace, item: str) -> list[Row]:
 
 
 def last(workspace: Workspace, rater: str, *things: str) -> Row | None:
-    """What `judgement.undo` of the same `things` would take back: kind, subject, item, value, count."""
+    """What `judgement.undo` of the same `things` would take back: kind, subject, item, value, count of the whole act."""
     found = rows(
         workspace,
-        """select arg_min(kind, number) as kind, arg_min(subject, number) as subject, arg_min(item, number) as item,
-                  arg_min(value, number) as value, count(*) as count
-           from judgements j where rater = $1 and undoes is null
-           and (len($2) = 0 or list_contains($2, subject) or list_contains($2, item))
-           and not exists (select 1 from judgements u where u.undoes = j.batch)
-           group by batch order by max(number) desc limit 1""",
+        """with act as (
+            select batch from judgements j where rater = $1 and undoes is null
+            and (len($2) = 0 or list_contains($2, subject) or list_contains($2, item))
+            and not exists (select 1 from judgements u where u.undoes = j.batch) order by number desc limit 1)
+        select arg_min(kind, number) as kind, arg_min(subject, number) as subject, arg_min(item, number) as item,
+               arg_min(coalesce(value, ''), number) as value, count(*) as count
+        from judgements where batch in (select batch from act) having count(*) > 0""",
         [rater, list(things)],
     )
-    return found[0] if found else None
+    return found[0] | {"value": found[0]["value"] or None} if found else None
 
 
 def described(workspace: Workspace, features: tuple[str, ...]) -> dict[str, Row]:
