@@ -18,6 +18,7 @@ from dashboard import engine, source, steps
 from dashboard.compare import _firing
 from dashboard.compare._firing import Fired
 from dashboard.widgets import bits, tokens, turning
+from dashboard.widgets.pair import distinct
 from dashboard.widgets.table import Column, Options, cell, effect, link, row, table
 from data import queries, views
 from data.errors import Mistake, unknown
@@ -64,7 +65,7 @@ def _texts() -> tuple[str, str]:
 
 
 def _form(dictionaries: Sequence[Row], left: str, right: str) -> tuple[str, ...]:
-    names = {d["dictionary"]: f"{d['site']} · {d['dictionary'][:6]}" for d in dictionaries}
+    names = distinct({d["dictionary"]: f"{d['site']} · {d['dictionary'][:6]}" for d in dictionaries})
     asked = [one for one in st.query_params.get("with", "").split(",") if one] or list(names)
     for one in asked:
         if one not in names:
@@ -113,8 +114,8 @@ def _latents(answers: Sequence[Row], name: str) -> tuple[int, ...]:
 def _shown(answers: Sequence[Row], found: Sequence[Fired]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         where = turning.choice("Fires on", "fires", ["any", "left only", "right only", "both"], width=150)
-        dense = turning.choice("Dense features", "dense", ["hidden", "shown"], width=150,
-                               about=f"dense: active at more than {100 * DENSE:.0f} % of tokens in the harvest")  # fmt: skip
+        about = f"dense: active at more than {100 * DENSE:.0f} % of tokens in the harvest"
+        dense = turning.choice("Dense features", "dense", ["hidden", "shown"], width=150, about=about)
     counts = {word: sum(f.where == word for f in found) for word in ("left only", "right only", "both")}
     hidden = sum(_is_dense(f) for f in found) if dense == "hidden" else 0
     bits.figures(

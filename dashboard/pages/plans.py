@@ -276,7 +276,6 @@ def _asked(r: Row) -> dict[str, Any]:
             cell(readable(r["model"], 80), title=readable(r["url"], 200)),
             cell(r["requests"], title=f"{r['retries']} were sent again before they ended"),
             *(cell(r[name], **({"tone": "negative"} if r[name] and name != "ok" else {})) for name in STATES),
-            r["retries"],
             _number(r["tokens_in"]),
             _number(r["tokens_out"]),
             cell(f"{r['usd']:,.4f}" if r["priced"] else "no price", sort=r["usd"] or 0),

@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard import source
 from dashboard.widgets import bits
+from dashboard.widgets.pair import distinct
 from dashboard.widgets.table import Column, Options, cell, row, table
 from dashboard.widgets.tokens import readable
 from data.errors import unknown
@@ -31,6 +32,7 @@ def render(run: Row) -> None:
 
 def _chosen(found: Sequence[Row]) -> Row:
     known = {str(f["latent"]): f for f in found}
+    labels = distinct({n: f"{f['kind'].replace('_', ' ')}: {readable(f['text'] or '', 140)}" for n, f in known.items()})
     asked = st.query_params.get("latent", next(iter(known)))
     if asked not in known:
         raise unknown("planted feature", asked, known)
@@ -38,7 +40,7 @@ def _chosen(found: Sequence[Row]) -> Row:
     st.selectbox(
         "Feature",
         list(known),
-        format_func=lambda n: f"{known[n]['kind'].replace('_', ' ')}: {readable(known[n]['text'] or '', 140)}",
+        format_func=lambda n: labels[n],
         key="trust_latent",
         on_change=_write,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import streamlit as st
@@ -12,7 +13,7 @@ from data.errors import unknown
 def choose(what: str, names: Mapping[str, str], *, prefix: bool = True) -> tuple[str, str]:
     """The two that the address names, the first two of `names` (id to label) where it does not, with controls to change
     them and to swap them. An id may be cut short if `prefix`. Raises `Mistake` for one that is not there."""
-    known = list(names)
+    known, labels = list(names), distinct(names)
     shown = [_named(what, key, known, place, prefix) for place, key in enumerate(("a", "b"))]
     left, swap, right = st.columns([5, 0.9, 5], vertical_alignment="bottom")
     for key, label, value, column in (("a", "Left", shown[0], left), ("b", "Right", shown[1], right)):
@@ -21,13 +22,19 @@ def choose(what: str, names: Mapping[str, str], *, prefix: bool = True) -> tuple
             st.selectbox(
                 f"{label} {what}",
                 known,
-                format_func=lambda name: names[name],
+                format_func=lambda name: labels[name],
                 key=f"pair_{key}",
                 on_change=_writer(*shown),
             )
     with swap:
         st.button("⇄", key="pair_swap", on_click=_swapper(*shown), help="Swap left and right", width="stretch")
     return shown[0], shown[1]
+
+
+def distinct(names: Mapping[str, str]) -> dict[str, str]:
+    """The labels, with the id behind those that several have: Streamlit tells options apart by their labels alone."""
+    many = Counter(names.values())
+    return {name: label if many[label] == 1 else f"{label} · {name}" for name, label in names.items()}
 
 
 def _named(what: str, key: str, known: list[str], place: int, prefix: bool) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,6 +15,7 @@ from generated_comparison import OTHER, THIRD, More, shared
 
 from dashboard.compare import _firing, prompts
 from dashboard.compare._tested import turn_row
+from dashboard.widgets.pair import distinct
 from data import parts, queries, views
 from data.queries import of_comparison
 from data.store import Workspace
@@ -50,6 +50,11 @@ def test_a_kind_keeps_the_contract(name: str) -> None:
 def test_an_empty_workspace_says_which_command_makes_it(name: str, workspace: Workspace, show: Show) -> None:
     html = show(workspace.folder, "compare", kind=name).html
     assert re.search(r"<code>lacewing (circuit agreement|train) --workspace", html)
+
+
+def test_options_with_equal_labels_are_told_apart() -> None:
+    """Streamlit sends the label of what was chosen, not its value."""
+    assert distinct({"x1": "same", "x2": "same", "x3": "other"}) == {"x1": "same · x1", "x2": "same · x2", "x3": "other"}
 
 
 def test_tested_circuits_show_the_findings(more: More, show: Show) -> None:
@@ -264,4 +269,6 @@ def test_no_text_becomes_markup(query: dict[str, str], more: More, show: Show) -
     assert "<script" not in shown.html
     assert "<img" not in shown.html
     assert BIDI not in shown.html
-    assert json.dumps(shown.components)
+    for name, data in shown.components.items():
+        if "columns" in data and "corner" not in data:
+            assert {len(row["cells"]) for row in data["rows"]} == {len(data["columns"])}, name
