@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -134,7 +135,7 @@ def _curves(names: Sequence[str], *, busy: bool) -> None:
     if not batch:
         bits.gap("No step has been recorded of this run.")
         return
-    place, by = _place(batch), _axis()
+    place, by = _controls(batch, len(shown))
     rows = [row for row in batch if row["site"] == place]
     of = curves.kinds(rows)
     _grid("batch", rows, BATCH, of, by)
@@ -156,7 +157,8 @@ def _recorded(record: Mapping[str, Any], *, several: bool) -> list[dict[str, Any
     """The curve of a run; of several, each dictionary's name begins with its run's."""
     batch = record["config"].get("batch") or 1
     found = queries.training_curve(source.workspace(), record["run"])
-    return [row | {"tokens": row["step"] * batch, "dictionary": _name(record, row, several=several)} for row in found]
+    own = {"run": record["run"]}
+    return [r | own | {"tokens": r["step"] * batch, "dictionary": _name(record, r, several=several)} for r in found]
 
 
 def _held(record: Mapping[str, Any], *, several: bool) -> list[dict[str, Any]]:
@@ -168,9 +170,20 @@ def _name(record: Mapping[str, Any], row: Mapping[str, Any], *, several: bool) -
     return f"{record['run'][:6]} {row['dictionary']}" if several else row["dictionary"]
 
 
-def _axis() -> str:
-    """What the curves go by."""
-    return st.segmented_control("By", AXES, default="steps", key="axis", bind="query-params", required=True) or "steps"
+def _controls(rows: Sequence[Mapping[str, Any]], drawn: int) -> tuple[str, str]:
+    """Where the dictionaries drawn are trained, those in most runs first, and what their curves go by."""
+    runs_at: dict[str, set[str]] = {}
+    for one in rows:
+        runs_at.setdefault(one["site"], set()).add(one["run"])
+    places = sorted(runs_at, key=lambda place: -len(runs_at[place]))
+    place = places[0]
+    with st.container(horizontal=True, vertical_alignment="bottom", key="training_axes"):
+        if len(places) > 1:
+            place = st.selectbox("Place", places, key="place", bind="query-params", width=320) or place
+        by = st.segmented_control("By", AXES, default="steps", key="axis", bind="query-params", required=True)
+    if len(runs_at[place]) < drawn:
+        bits.gap(f"{drawn - len(runs_at[place])} of the {drawn} runs train nothing at {place}.")
+    return place, by or "steps"
 
 
 def _drift(heldout: Sequence[Mapping[str, Any]]) -> None:
@@ -185,14 +198,6 @@ def _drift(heldout: Sequence[Mapping[str, Any]]) -> None:
         chosen = st.selectbox("Dictionary", names, key="drift", bind="query-params", width=520) or chosen
     rows = [row for row in heldout if row["dictionary"] == chosen and row.get("density_counts")]
     curves.drift("density_drift", rows)
-
-
-def _place(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Where the dictionaries drawn are trained; a choice where there are several places."""
-    places = list(dict.fromkeys(row["site"] for row in rows))
-    if len(places) == 1:
-        return places[0]
-    return st.selectbox("Place", places, key="place", bind="query-params", width=320) or places[0]
 
 
 def _grid(
@@ -213,17 +218,28 @@ def _front(record: Mapping[str, Any]) -> None:
     bits.section(
         "Front", "L0 against quality on held-out text; full: on the front, pale: beaten within error, hollow: beaten"
     )
-    for place in dict.fromkeys(point.kind.place for point in found):
+    places = [point.kind.place for point in found]
+    several = [place for place in dict.fromkeys(places) if places.count(place) > 1]
+    for place in several:
         for column, quality in zip(st.columns(2), QUALITIES, strict=True):
             with column:
                 curves.pareto(f"front_{place}_{quality}", found, place, quality)
-    curves.shapes(found)
+    if several:
+        curves.shapes(found)
+    else:
+        bits.gap("One dictionary at a place makes no front; a sweep trains several.", _sweep(record))
     _table(found)
     st.html(f'<p class="lw-note">{bits.escape(front.legend(found))}</p>')
 
 
+def _sweep(record: Mapping[str, Any]) -> str:
+    config = record["config"]
+    words = shlex.join(["--model", str(config.get("model")), "--sites", str(config.get("sites"))])
+    return steps.command(source.workspace(), f"sweep {words}")
+
+
 def _table(found: Sequence[Point]) -> None:
-    columns = [Column("", "num"), Column("Place", "line"), Column("Kind", "line"), Column("Latents", "num")]
+    columns = [Column("No.", "num"), Column("Place", "line"), Column("Kind", "line"), Column("Latents", "num")]
     columns += [Column("k", "num"), Column("Rate", "num"), Column("Seeds", "num"), Column("L0", "num")]
     for quality in QUALITIES:
         linear = Column("Linear", "num", "the best linear code with L0 components, on the same tokens")

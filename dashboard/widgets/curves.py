@@ -81,7 +81,7 @@ def lines(
     data = {
         "series": found,
         "x": axis(0, max(row[by] for row in rows), label=by),
-        "y": axis(low, max(*values, low + 1e-9), label=measure.label),
+        "y": axis(low, max(*values, low + max(1e-3, abs(low) / 50)), label=measure.label),
         "height": 230,
         "alt": f"{measure.label} by {by}: "
         + "; ".join(_spoken(kind, line) for kind, line in zip(shown, found, strict=False)),
