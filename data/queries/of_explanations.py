@@ -30,22 +30,37 @@ class About:
     """Nodes of circuits at which it sits, the most important first."""
     links: list[Row]
     """Edges of these nodes: circuit, node, the node at the other end, effect, verified, and whether it comes `inward`."""
+    matches: list[Row]
+    """Latents of other dictionaries that `lacewing similar` matched with it, whichever was named first."""
+    siblings: list[Row]
+    """The dictionaries of the same model, this one included, in order of depth and then of age."""
+    texts: dict[Feature, Row]
+    """What `texts` tells of the features that it is linked to, matched with or near to."""
 
 
-def about(workspace: Workspace, wanted: Feature) -> About:
-    """What is stored about a feature."""
+def about(workspace: Workspace, wanted: Feature, near: tuple[int, ...] = ()) -> About:
+    """What is stored about a feature, and about the latents `near` to it in its dictionary."""
     key = [wanted.dictionary, wanted.latent]
     with workspace.read() as db:
         explanations = asked(db, EXPLANATIONS, key)
         scores = asked(db, SCORES, [[row["explanation"] for row in explanations]])
         same = {row["text"]: row["features"] - 1 for row in asked(db, SAME, [[row["text"] for row in explanations]])}
+        places = asked(db, PLACES, key)
+        links = asked(db, LINKS, key) if places else []
+        matches = asked(db, MATCHES, key * 2)
+        beyond = [Feature(one["dictionary"], one["latent"]) for one in links if one["kind"] == "latent"]
+        beyond += [Feature(one["other"], one["other_latent"]) for one in matches]
+        beyond += [Feature(wanted.dictionary, latent) for latent in near]
         return About(
             [row | contested(row, scores) | {"same": same.get(row["text"], 0)} for row in explanations],
             scores,
             asked(db, COUNTEREXAMPLES, [*key, MOST]),
             asked(db, FINDINGS, [str(wanted), MOST]),
-            places := asked(db, PLACES, key),
-            asked(db, LINKS, key) if places else [],
+            places,
+            links,
+            matches,
+            asked(db, SIBLINGS, [wanted.dictionary]),
+            _texts(db, tuple(dict.fromkeys(beyond))),
         )
 
 
@@ -99,16 +114,21 @@ LINKS = """with own as (select circuit, node from nodes where dictionary = ? and
 
 def texts(workspace: Workspace, wanted: tuple[Feature, ...]) -> dict[Feature, Row]:
     """Density, largest activation and best explanation (its score furthest above its control) of some features."""
+    with workspace.read() as db:
+        return _texts(db, wanted)
+
+
+def _texts(db: Any, wanted: tuple[Feature, ...]) -> dict[Feature, Row]:
+    if not wanted:
+        return {}
     ids = [sorted({feature.dictionary for feature in wanted}), sorted({feature.latent for feature in wanted})]
-    with workspace.read() as db:  # three plain questions: joined into one they take several times as long
-        found = asked(db, NUMBERS, ids)
-        said = asked(db, TEXTS, ids)
-        gained = asked(db, GAINED, [[row["explanation"] for row in said]])
+    said = asked(db, TEXTS, ids)  # three plain questions: joined into one they take several times as long
+    gained = asked(db, GAINED, [[row["explanation"] for row in said]]) if said else []
     worth = {row["explanation"]: row["gained"] for row in gained if row["gained"] is not None}
     said.sort(key=lambda row: (worth.get(row["explanation"], -9.0), row["explanation"]))
     best = {(row["dictionary"], row["latent"]): row for row in said}
+    rows_of = {Feature(row["dictionary"], row["latent"]): row for row in asked(db, NUMBERS, ids)}
     nothing = {"text": None, "explainer": None}
-    rows_of = {Feature(row["dictionary"], row["latent"]): row for row in found}
     return {f: rows_of[f] | nothing | best.get((f.dictionary, f.latent), {}) for f in wanted if f in rows_of}
 
 
@@ -126,30 +146,18 @@ GAINED = """select explanation, max(difference) as gained from scores
     where explanation in (select unnest(?::varchar[])) and error is null group by explanation"""
 
 
-def siblings(workspace: Workspace, dictionary: str) -> list[Row]:
-    """The dictionaries of the same model, this one included, in order of depth and then of age."""
-    return rows(
-        workspace,
-        f"""select d.dictionary, d.name, d.site, d.layer, d.architecture, d.latents, d.metrics, d.run, r.started,
-               {MODEL.format("d")} from dictionaries d left join runs r using (run)
-           where d.model = (select model from dictionaries where dictionary = ?)
-           order by d.layer, d.site, r.started nulls first, d.dictionary""",
-        [dictionary],
-    )
+SIBLINGS = f"""select d.dictionary, d.name, d.site, d.layer, d.architecture, d.latents, d.metrics, d.run, r.started,
+        {MODEL.format("d")} from dictionaries d left join runs r using (run)
+    where d.model = (select model from dictionaries where dictionary = ?)
+    order by d.layer, d.site, r.started nulls first, d.dictionary"""
 
 
-def matches(workspace: Workspace, wanted: Feature) -> list[Row]:
-    """Latents of other dictionaries that `lacewing similar` matched with this one, whichever was named first."""
-    return rows(
-        workspace,
-        """select other, other_latent, kind, cosine, jaccard, correlation, explanation, run
-           from matches where dictionary = ? and latent = ?
-           union all
-           select dictionary, latent, kind, cosine, jaccard, correlation, explanation, run
-           from matches where other = ? and other_latent = ?
-           order by kind desc, cosine desc""",
-        [wanted.dictionary, wanted.latent] * 2,
-    )
+MATCHES = """select other, other_latent, kind, cosine, jaccard, correlation, explanation, run
+    from matches where dictionary = ? and latent = ?
+    union all
+    select dictionary, latent, kind, cosine, jaccard, correlation, explanation, run
+    from matches where other = ? and other_latent = ?
+    order by kind desc, cosine desc"""
 
 
 def beside(workspace: Workspace, wanted: Feature, *, alive: bool) -> dict[str, Any]:

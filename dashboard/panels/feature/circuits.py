@@ -7,12 +7,11 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import look, source, steps
+from dashboard import known, look, source, steps
 from dashboard.panels import ShownFeature
 from dashboard.panels.feature.nearest import said
 from dashboard.widgets import bits
 from dashboard.widgets.table import Column, Options, cell, effect, link, row, table
-from data.queries import of_explanations
 from data.words import Feature
 
 PLACE = "below"
@@ -23,7 +22,7 @@ Stored = Mapping[str, Any]
 def render(shown: ShownFeature) -> None:
     """Draws the panel."""
     bits.section("Circuits", "the nodes at which it takes part")
-    about = source.ask(of_explanations.about, shown.feature)
+    about = known.about(shown)
     if not about.places:
         bits.gap("It is in no circuit that has been traced.", steps.command(source.workspace(), "circuit agreement"))
         return
@@ -41,7 +40,7 @@ def render(shown: ShownFeature) -> None:
     with nodes:
         table("feature_places", columns, rows=rows, options=Options("Nodes of circuits", height=260))
     with links:
-        _links(about.links)
+        _links(shown, about.links)
 
 
 def _place(place: Stored, top: float) -> dict[str, Any]:
@@ -59,13 +58,12 @@ def _bracketed(stored: Stored, name: str) -> str:
     return bits.signed(value, 2) + ("" if lower is None else f" [{bits.signed(lower, 2)}, {bits.signed(upper, 2)}]")
 
 
-def _links(links: Sequence[Stored]) -> None:
+def _links(shown: ShownFeature, links: Sequence[Stored]) -> None:
     """The edges into and out of its nodes, strongest first; a feature at the other end leads to its own page."""
     if not links:
         bits.gap("Its circuits have no edges.", steps.command(source.workspace(), "circuit agreement"))
         return
-    features = tuple({Feature(one["dictionary"], one["latent"]) for one in links if one["kind"] == "latent"})
-    texts = source.ask(of_explanations.texts, tuple(sorted(features, key=str))) if features else {}
+    texts = known.texts(shown, [Feature(one["dictionary"], one["latent"]) for one in links if one["kind"] == "latent"])
     top = max(abs(one["effect"]) for one in links)
     columns = [
         Column("Linked", "line"),

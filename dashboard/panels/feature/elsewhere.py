@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dashboard import decoders, look, source, steps
+from dashboard import decoders, known, look, source, steps
 from dashboard.panels import ShownFeature
 from dashboard.panels.feature.nearest import said
 from dashboard.widgets import bits
 from dashboard.widgets.table import Column, Options, cell, link, row, table
 from data.errors import Mistake
-from data.queries import of_explanations
 from data.words import Feature
 
 PLACE = "below"
@@ -51,10 +50,10 @@ def render(shown: ShownFeature) -> None:
     if not others:
         bits.gap(f"There is no other dictionary of this model. {HISTORY}", steps.command(source.workspace(), "train"))
         return
-    matched = _matched(shown.feature)
+    matched = _matched(shown)
     found = {one.dictionary: one for one in _compared(shown, [o for o in others if o["dictionary"] not in matched])}
     wanted = (*(m["feature"] for m in matched.values()), *(n.feature for one in found.values() for n in one.nearest))
-    texts = source.ask(of_explanations.texts, tuple(wanted)) if wanted else {}
+    texts = known.texts(shown, wanted)
     columns = columns_of(bool(matched))
     rows = [
         row(_cells(other, matched.get(other["dictionary"]), found.get(other["dictionary"]), texts, bool(matched)))
@@ -74,14 +73,14 @@ def columns_of(wide: bool) -> list[Column]:
 def _others(shown: ShownFeature) -> list[Stored]:
     """The other dictionaries of the model: those of the same site first."""
     own = shown.feature.dictionary
-    found = [row for row in source.ask(of_explanations.siblings, own) if row["dictionary"] != own]
+    found = [row for row in known.about(shown).siblings if row["dictionary"] != own]
     return sorted(found, key=lambda row: row["site"] != shown.record["site"])
 
 
-def _matched(feature: Feature) -> dict[str, Stored]:
+def _matched(shown: ShownFeature) -> dict[str, Stored]:
     """The best stored match in each dictionary; mutual ones before those of the best matching."""
     found: dict[str, Stored] = {}
-    for one in source.ask(of_explanations.matches, feature):
+    for one in known.about(shown).matches:
         found.setdefault(one["other"], one | {"feature": Feature(one["other"], one["other_latent"])})
     return found
 

@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 
 from autointerp.rule import Rule
-from dashboard import evidence, look, source, steps
+from dashboard import evidence, known, look, source, steps
 from dashboard.evidence import Around, Example
 from dashboard.panels import ShownFeature
 from dashboard.verdicts import Verdict, verdicts
@@ -36,7 +36,7 @@ Stored = Mapping[str, Any]
 def render(shown: ShownFeature) -> None:
     """Draws the panel."""
     bits.section("Explanations", "grey: a score without a control cannot be told from chance")
-    about = source.ask(of_explanations.about, shown.feature)
+    about = known.about(shown)
     if not about.explanations:
         bits.gap("This feature has not been explained yet.", _command("explain", shown.feature))
         return
@@ -98,9 +98,9 @@ def _rule(explanation: Stored) -> str:
     except Mistake:
         text = f"a rule of a kind that this lacewing does not know ({explanation['rule'].get('kind')})"
     names = {"precision": "precision", "recall": "recall", "rule_f1": "F1", "rule_control": "another feature's F1"}
-    known = [f"{name} {bits.interval(explanation, key)}" for key, name in names.items() if explanation[key] is not None]
+    told = [f"{name} {bits.interval(explanation, key)}" for key, name in names.items() if explanation[key] is not None]
     said = f"Best rule: {tokens.readable(text, 300)}"
-    return f'<div class="lw-rule">{bits.escape(said)}<span>{bits.escape(" · ".join(known))}</span></div>'
+    return f'<div class="lw-rule">{bits.escape(said)}<span>{bits.escape(" · ".join(told))}</span></div>'
 
 
 def _worth(shown: ShownFeature, explanation: Stored, mine: Sequence[Stored], against: Sequence[Stored]) -> None:
@@ -110,8 +110,8 @@ def _worth(shown: ShownFeature, explanation: Stored, mine: Sequence[Stored], aga
         st.html(scores.table(mine, f"Scores of: {tokens.readable(explanation['text'], 80)}"))
     else:
         bits.gap("This explanation has not been scored yet.", steps.command(source.workspace(), "score"))
-    known = {s["scorer"]: found for s in mine if (found := verdicts((s["details"] or {}).get("windows") or []))}
-    titles = {name: _count(name, found) for name, found in known.items()}
+    judged = {s["scorer"]: found for s in mine if (found := verdicts((s["details"] or {}).get("windows") or []))}
+    titles = {name: _count(name, found) for name, found in judged.items()}
     if against:
         titles[COUNTER] = f"{len(against)} counter-examples"
     chosen = st.query_params.get("judged", "")
@@ -121,8 +121,8 @@ def _worth(shown: ShownFeature, explanation: Stored, mine: Sequence[Stored], aga
     name = chosen.removeprefix(f"{key}:")
     if chosen == f"{key}:{COUNTER}" and against:
         _counterexamples(shown, against)
-    elif chosen.startswith(f"{key}:") and name in known:
-        _windows(shown, name, known[name])
+    elif chosen.startswith(f"{key}:") and name in judged:
+        _windows(shown, name, judged[name])
 
 
 def _count(name: str, found: Sequence[Verdict]) -> str:

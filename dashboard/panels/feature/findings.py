@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboard import look, source, steps
+from dashboard import known, look, source, steps
 from dashboard.panels import ShownFeature
 from dashboard.widgets import bits, tokens
 from dashboard.widgets.table import Column, Options, cell, row, table
-from data.queries import of_explanations
 
 PLACE = "right"
 ORDER = 45
@@ -26,7 +25,7 @@ COLUMNS = [
 def render(shown: ShownFeature) -> None:
     """Draws the panel."""
     bits.section("Findings", "about this feature, beside what they would be by chance")
-    about = source.ask(of_explanations.about, shown.feature)
+    about = known.about(shown)
     found = about.findings
     if not found:
         labels = [e["run"] for e in about.explanations if e["text"] and e["explainer"] != "human"]

@@ -7,13 +7,12 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import evidence, judging, look, rater, source, steps
+from dashboard import evidence, judging, known, look, rater, source, steps
 from dashboard.panels import ShownFeature
 from dashboard.widgets import bits, job
 from dashboard.widgets.examples import Block, Manner, Row, examples
 from dashboard.widgets.judge import judge
 from dashboard.widgets.tokens import readable
-from data import queries
 from data.queries import of_judgement
 from data.store import Workspace
 from data.words import Feature
@@ -32,7 +31,7 @@ def render(shown: ShownFeature) -> None:
     """Draws the panel."""
     feature = shown.feature
     # What is kept back above is kept back here: a rating, or a colleague's label, would give it away.
-    explanations = [] if look.hidden() else source.ask(queries.explanations, feature)
+    explanations = [] if look.hidden() else known.about(shown).explanations
     bits.section("Your judgement", "saved as you go; others' ratings show once you have rated")
     judging.complaint()
     who = rater.ask("feature_rater")

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dashboard import decoders, look, source, steps
+from dashboard import decoders, known, look, source, steps
 from dashboard.panels import ShownFeature
 from dashboard.widgets import bits, tokens
 from dashboard.widgets.table import Column, Options, cell, link, row, table
 from data.errors import Mistake
-from data.queries import of_explanations
 from data.words import Feature
 
 PLACE = "below"
@@ -43,7 +42,7 @@ def render(shown: ShownFeature) -> None:
         return
     latents = sorted({*cosines, *together}, key=lambda n: -max(cosines.get(n, -1.0), together.get(n, 0.0)))
     wanted = tuple(Feature(shown.feature.dictionary, latent) for latent in latents)
-    texts = source.ask(of_explanations.texts, wanted)
+    texts = known.texts(shown, wanted)
     rows = [_row(feature, cosines, together, texts.get(feature)) for feature in wanted]
     table("feature_nearest", COLUMNS, rows=rows, options=Options("Nearest features", height=HEIGHT))
 
