@@ -140,11 +140,9 @@ class Facts:
         return len(self.base)
 
     def remember(self, key: Hashable, make: Callable[[], T]) -> T:
-        """`make()`, or what it gave for the same key before; the oldest are forgotten."""
-        found = self.kept.get(key, _ABSENT)
-        if found is not _ABSENT:
-            return found
-        made = make()
+        """`make()`, or what it gave for the same key before; what was not asked for longest is forgotten."""
+        found = self.kept.pop(key, _ABSENT)
+        made: Any = make() if found is _ABSENT else found
         while len(self.kept) >= REMEMBERED:
             self.kept.pop(next(iter(self.kept), None), None)
         self.kept[key] = made

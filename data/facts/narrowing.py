@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -49,7 +50,7 @@ def fitting(facts: Facts, facets: Facets, but: str = "") -> Mask | None:
     masks = [_mask(facts, facets, name) for name in facets.active if name != but]
     if not masks:
         return None
-    return masks[0] if len(masks) == 1 else np.logical_and.reduce(masks)
+    return functools.reduce(np.logical_and, masks)
 
 
 def ordered(facts: Facts, facets: Facets) -> Int[np.ndarray, " fitting"]:
@@ -90,22 +91,39 @@ def _asked(facets: Facets) -> tuple[object, ...]:
 
 def _choice(facts: Facts, facets: Facets) -> Chosen:
     said = facts.said
+    allowed = _allowed(facts, facets)
+    score = _first(_scored(facts), _kept(facts, facets, allowed), len(facts))
+    text = _first(said.row, allowed, len(facts))
+    return Chosen(np.where(score >= 0, np.append(said.about, -1)[score], text).astype(np.int32), score)
+
+
+def _allowed(facts: Facts, facets: Facets) -> np.ndarray:
+    """The texts that may be shown."""
+    said = facts.said
     allowed = _named_only(said.explainer, said.explainers, facets.explainer)
     if facets.text:
         hit = allowed & _hits(facts, "said", facets.text)
         has = np.zeros(len(facts), dtype=bool)
         has[said.row[hit]] = True
         allowed &= hit | ~has[said.row]
-    keep = allowed[said.about] & _named_only(said.scorer, said.scorers, facets.scorer)
-    score = _first(said.row[said.about], keep, len(facts))
-    text = _first(said.row, allowed, len(facts))
-    return Chosen(np.where(score >= 0, np.append(said.about, -1)[score], text).astype(np.int32), score)
+    return allowed
+
+
+def _kept(facts: Facts, facets: Facets, allowed: np.ndarray) -> np.ndarray:
+    """The scores that may be shown."""
+    said = facts.said
+    return allowed[said.about] & _named_only(said.scorer, said.scorers, facets.scorer)
+
+
+def _scored(facts: Facts) -> np.ndarray:
+    """The feature of each score."""
+    return facts.remember(("scored",), lambda: facts.said.row[facts.said.about])
 
 
 def _named_only(code: np.ndarray, members: Members, wanted: Sequence[str]) -> np.ndarray:
     """Where `code` is one of those asked for by name; everywhere when none is."""
-    named = [members.names.index(one) for one in wanted if one in members.names]
-    return np.isin(code, named) if named else np.ones(len(code), dtype=bool)
+    named = [code == members.names.index(one) for one in wanted if one in members.names]
+    return functools.reduce(np.logical_or, named) if named else np.ones(len(code), dtype=bool)
 
 
 def _first(row: np.ndarray, keep: np.ndarray, size: int) -> np.ndarray:
@@ -245,15 +263,19 @@ def _members(members: Members, mask: Mask | None, size: int) -> list[Count]:
 
 def _rescored(facts: Facts, facets: Facets, name: str) -> list[Count]:
     """Where a range of scores is asked for, another explainer or scorer is another best score of each feature."""
-    what, of = MEMBERS[name]
     others = fitting(facts, replace(facets, score=Range()), but=name)
-    found = []
-    for value in (ANY, NONE, *of(facts).names):
-        alone = replace(facets, **{name: (value,)})
-        mask = _within(_choice(facts, alone).of(facts, "difference"), facets.score)
-        mask &= _having(of(facts), (value,), len(facts), what)
-        found.append(Count(value, int((mask if others is None else mask & others).sum())))
-    return found
+    members = MEMBERS[name][1](facts)
+    found = [Count(ANY, _in_range(facts, replace(facets, **{name: ()}), others)), Count(NONE, 0)]
+    return found + [Count(n, _in_range(facts, replace(facets, **{name: (n,)}), others)) for n in members.names]
+
+
+def _in_range(facts: Facts, facets: Facets, others: Mask | None) -> int:
+    """How many features have their best score in the range asked for, and are among `others`."""
+    row = _scored(facts)
+    places = np.flatnonzero(_kept(facts, facets, _allowed(facts, facets)))
+    places = places[np.diff(row[places], prepend=-1) > 0]
+    places = places[_within(facts.said.difference[places], facets.score)]
+    return len(places) if others is None else int(others[row[places]].sum())
 
 
 def _bins(facts: Facts, facets: Facets, name: str, mask: Mask | None) -> list[Count]:
@@ -262,7 +284,10 @@ def _bins(facts: Facts, facets: Facets, name: str, mask: Mask | None) -> list[Co
     asked = _asked(facets) if name == "score" else ()
 
     def make() -> np.ndarray:
-        return np.where(np.isnan(values), 0, np.searchsorted(edges, values, side="right") + 1).astype(np.int8)
+        place = np.zeros(len(values), dtype=np.int8)
+        known = np.flatnonzero(~np.isnan(values))
+        place[known] = np.searchsorted(edges, values[known], side="right") + 1
+        return place
 
     place = facts.remember(("bins", name, *asked), make)
     counts = np.bincount(place if mask is None else place[mask], minlength=len(edges) + 2).tolist()
