@@ -50,10 +50,10 @@ def render() -> None:
             bits.gap(problem)
         shown = _shown(circuit, whole)
     left, right = st.columns([1.95, 1], gap="medium")
+    with right:  # first, for it is what a click on a node waits for
+        panels.draw("circuit", "side", shown)
     with left:
         panels.draw("circuit", "graph", shown)
-    with right:
-        panels.draw("circuit", "side", shown)
     panels.draw("circuit", "below", shown)
 
 

@@ -92,7 +92,7 @@ function build(root, file) {
     const first = !g.data;
     g.data = data;
     g.wanted = data.selected;
-    g.marks.hear(data.marks, data.turn, first);
+    g.marks.hear(data.marks, data.turn ?? 0, first);
     if (g.said) g.said = "";
     g.arrived();
   };

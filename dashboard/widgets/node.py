@@ -10,11 +10,10 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import evidence, source
+from dashboard import evidence, source, steps
 from dashboard.evidence import Around, Asked, Example
 from dashboard.widgets import bits, graph, tokens
 from dashboard.widgets.table import Column, Options, cell, effect, row, table
-from data import queries
 from data.queries.of_graph import Graph
 from data.store import Workspace
 from data.words import Feature
@@ -95,24 +94,26 @@ def _meaning(chosen: Row) -> None:
         {"feature": str(feature)},
         icon=":material/target:",
     )
-    _examples(feature)
+    _examples(feature, chosen)
 
 
 def _plain(text: str) -> None:
     st.html(f'<div class="lw-explanation lw-failed"><p>{bits.escape(text)}</p></div>')
 
 
-def _examples(feature: Feature) -> None:
+def _examples(feature: Feature, chosen: Row) -> None:
+    if chosen["max_activation"] is None:
+        bits.gap("No examples: the feature was not harvested.", steps.command(source.workspace(), "harvest"))
+        return
     try:
-        record = source.ask(queries.feature, feature)
-        found = source.ask(_strongest, feature, record["statistics"].get("harvest"))
+        found = source.ask(_strongest, feature, chosen["harvest"])
     except evidence.UNREADABLE as error:
         bits.gap(f"No examples: {error}")
         return
     if not found:
         bits.gap("The feature never fired in the harvest.")
         return
-    lines = (tokens.window(e.tokens, e.values, record["max_activation"]) for e in found)
+    lines = (tokens.window(e.tokens, e.values, chosen["max_activation"]) for e in found)
     st.html("".join(f'<div class="lw-text lw-line">{line}</div>' for line in lines))
 
 

@@ -152,9 +152,9 @@ labelled as (
     from labels semi join mine using (dictionary, latent) group by dictionary, latent)
 select n.*, coalesce(nullif(l.label, ''), b.text) as text, b.text as explanation, b.explainer,
        if(nullif(l.label, '') is null, b.score, null) as score, if(nullif(l.label, '') is null, b.control, null) as control,
-       nullif(l.label, '') as label, l.label_author, f.density, f.max_activation
+       nullif(l.label, '') as label, l.label_author, f.density, f.max_activation, f.harvest
 from nodes n
 left join best b using (dictionary, latent) left join labelled l using (dictionary, latent)
-left join (select dictionary, latent, density, max_activation from features semi join mine using (dictionary, latent)) f
-    using (dictionary, latent)
+left join (select dictionary, latent, density, max_activation, statistics->>'harvest' as harvest
+           from features semi join mine using (dictionary, latent)) f using (dictionary, latent)
 where n.circuit = $1 order by n.rank, n.node"""

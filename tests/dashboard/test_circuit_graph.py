@@ -19,8 +19,7 @@ from dashboard.panels.circuit._supernode import LOOKED, flow, suggestions, super
 from dashboard.panels.circuit.supernodes import acted
 from dashboard.widgets.graph import Marks, pack
 from data import views
-from data.queries import of_graph
-from data.store import Workspace
+from data.queries import of_graph, of_views
 from data.words import Feature
 
 Show = Callable[..., Shown]
@@ -118,7 +117,7 @@ def test_edges_know_their_nodes(made: Made, whole: of_graph.Graph) -> None:
         assert whole.inputs[number] == pytest.approx(into.get(row["node"], 0.0))
 
 
-def test_a_label_stands_before_an_explanation_and_changes_the_state(workspace: Workspace, tmp_path: Any) -> None:
+def test_a_label_stands_before_an_explanation_and_changes_the_state(tmp_path: Any) -> None:
     from generated import make
 
     from data import judgement
@@ -217,6 +216,36 @@ def test_a_view_brings_its_circuit_pins_and_groups(made: Made, show: Show, whole
     foreign = views.save(made.workspace, "circuit", state | {"circuit": "another"})
     html = show(made.workspace.folder, "circuit", circuit=CIRCUIT, view=foreign).html.replace("&#x27;", "'")
     assert f"View '{foreign}' is of the circuit 'another', not of the circuit '{CIRCUIT}'" in html
+
+
+def test_what_is_shown_gets_a_name_and_is_listed(show: Show, tmp_path: Any) -> None:
+    from generated import make
+
+    made = make(tmp_path / "named")
+    page = show(made.workspace.folder, "circuit", size="40", sign="negative")
+    page.app.text_input(key="view_name").set_value("what works *against* it").run()
+    assert not page.app.exception
+    [row] = of_views.named(made.workspace, "circuit", CIRCUIT)
+    assert row["name"] == "what works *against* it"
+    assert row["state"]["address"] == {"size": "40", "sign": "negative"}
+    links = [link.proto for link in show(made.workspace.folder, "circuit").app.get("page_link")]
+    [link] = [link for link in links if "works" in link.label]
+    assert link.label.startswith(r"what works \*against\* it \(0 groups, 0 pins")
+
+
+@pytest.mark.parametrize("column", ["inclusion", "sign_agreement", "second_order"])
+def test_the_pane_says_how_sure_a_node_is_where_that_is_stored(column: str, show: Show, tmp_path: Any) -> None:
+    from generated import make
+
+    made, node = make(tmp_path / "sure"), "resid_post:5/latent:3@2"
+    said = {"inclusion": "In resampled circuits", "sign_agreement": "Same sign", "second_order": "Second order"}[column]
+    assert said not in show(made.workspace.folder, "circuit", node=node).html
+    with made.workspace.write() as db:
+        db.execute(f"update nodes set {column} = 0.83, unreliable = true where node = ?", [node])
+    html = show(made.workspace.folder, "circuit", node=node).html
+    assert said in html
+    assert "83 %" in html
+    assert ("do not trust the estimate" in html) == (column == "second_order")
 
 
 def test_shares_of_a_nodes_input_add_up(made: Made, show: Show, whole: of_graph.Graph) -> None:

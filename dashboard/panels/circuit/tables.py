@@ -18,7 +18,7 @@ from dashboard.widgets.table import Column, Options, cell, effect, row, table
 
 PLACE = "below"
 ORDER = 1
-MOST = 400
+MOST = 250
 """Rows of a table; more would take longer to send than to find by a search."""
 
 
