@@ -127,6 +127,7 @@ export default function (component) {
     const line = make("div", "foot");
     const undo = button(data.undo ? `undo: ${data.undo}` : "nothing to undo", data.keys ? "u" : "", () => act({ do: "undo", things: data.things }));
     undo.disabled = !data.undo;
+    undo.setAttribute("aria-live", "polite");
     if (data.keys) line.append(button("back", "←", () => act({ do: "back" })), button("skip", "s", () => act({ do: "skip" })), button("next", "→", () => act({ do: "next" })));
     line.append(undo);
     if (data.keys) {

@@ -117,6 +117,7 @@ def test_a_list_holds_its_features_in_short(taken: Made, first: Feature) -> None
     assert "This feature is dead" in html
     assert "Nothing is recorded of feature" in html
     assert f'id="feature-{first}"' in html
+    assert f'<a href="#feature-{first}">{first}</a>' in html
 
 
 def test_a_script_that_could_leave_its_element_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

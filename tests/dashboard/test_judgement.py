@@ -86,7 +86,10 @@ def test_an_act_of_many_statements_is_undone_at_once(workspace: Workspace) -> No
     assert of_judgement.members(workspace, name) == [*(f"feature d/{n}" for n in (0, 1, 3, 4)), "circuit c1"]
     assert undo(workspace, "bob")
     assert set(of_judgement.members(workspace, name)) == {f"feature d/{n}" for n in range(5)}
-    undone = undo(workspace, "ada")
+    told = of_judgement.last(workspace, "ada", "feature d/2")
+    assert told
+    assert told["count"] == 6  # an undo from that feature's page takes back the whole act, and says so
+    undone = undo(workspace, "ada", "feature d/2")
     assert undone
     assert undone.count == 6
     assert of_judgement.lists(workspace) == []

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 from conftest import Shown  # pyright: ignore
-from generated import HOSTILE, Made, make
+from generated import HOSTILE, LATENTS, Made, make
 
 from dashboard import listing, triaged
+from dashboard.features import filters
 from data import judgement
 from data.errors import Mistake
 from data.judgement import label, note, rating, say
@@ -191,6 +192,15 @@ def test_the_next_feature_is_the_next_not_judged_round_the_end() -> None:
     assert triaged.after(found, 0) == "c"
     assert triaged.after(found, 2) == "a"
     assert triaged.after([{"item": "a", "handled": False}], 0) is None
+
+
+def test_what_filters_leave_is_counted_whole(judged: Made, show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LACEWING_WORKSPACE", str(judged.workspace.folder))
+    facets = filters.read(triaged.Elsewhere({"state": ["dead"]}))
+    dead = triaged._left(facets, 1000)
+    assert len(dead) == 2 * LATENTS // 10
+    assert {int(name.split("/")[1]) % 10 for name in dead} == {9}
+    assert triaged._left(facets, 7) == dead[:7]
 
 
 def test_triage_without_explanations_names_the_command(tmp_path: Path, show: Show) -> None:
