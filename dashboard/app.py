@@ -16,7 +16,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from dashboard import login
-from dashboard.widgets import bits
+from dashboard.widgets import bits, history
 from data import parts
 from data.errors import Mistake
 
@@ -40,6 +40,7 @@ def main(start: str | None = None) -> None:
         for name, module in zip(names, modules, strict=True)
     }
     st.session_state["pages"] = pages
+    history.mend()
     let_in = login.admitted()
     page = st.navigation(_groups(modules, pages), position="top" if let_in else "hidden")
     st.session_state["page"] = next((name for name, known in pages.items() if known == page), start)
