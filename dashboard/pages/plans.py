@@ -25,6 +25,8 @@ TITLE = "Plans"
 ICON = ":material/calculate:"
 ORDER = 39
 GB = 1e9
+FEW = 4
+"""Parts never measured that are listed at once."""
 
 Row = Mapping[str, Any]
 
@@ -175,6 +177,12 @@ def _missing(lines: Sequence[Row]) -> None:
     if not lines:
         return
     bits.section("Never measured here", "so not planned; each command measures one")
+    room = st.container() if len(lines) <= FEW else st.expander(f"{len(lines)} parts that no finished run has done")
+    with room:
+        _commands(lines)
+
+
+def _commands(lines: Sequence[Row]) -> None:
     for line in lines:
         command = line["missing"]
         verb, _, rest = command.removeprefix("lacewing ").partition(" ")
