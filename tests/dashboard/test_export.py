@@ -18,7 +18,7 @@ from generated import BIDI, CIRCUIT, HOSTILE, IMAGE, Made, make
 
 from circuits.exchange import import_circuit
 from circuits.exchange_config import ImportCircuitConfig
-from dashboard.export import circuit, exchange, feature, listing, page
+from dashboard.export import card, circuit, exchange, feature, listing, page
 from dashboard.export.page import Head, Section
 from dashboard.export.svg import svg
 from dashboard.widgets import component
@@ -194,3 +194,22 @@ def test_taking_away_needs_no_torch() -> None:
     )
     code += "print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_the_picture_of_a_feature_is_xml_around_its_peaks(taken: Made, first: Feature) -> None:
+    found = feature.gather(taken.workspace, first)
+    text = card.card(found, f"source {HOSTILE}")
+    assert "\u202e" not in text
+    root = ET.fromstring(text)
+    assert not [e for e in root.iter() if e.tag.endswith(("script", "image"))]
+    shown = min(card.MOST, len(found.groups[0].examples))
+    assert len([e for e in root.iter() if e.get("stroke-width") == "1.5"]) == shown  # each peak is underlined
+    places = card._fitting(found.groups[0].examples[0])
+    assert places == list(range(places[0], places[-1] + 1))
+    assert found.groups[0].examples[0].at in places
+    dead = card.card(feature.gather(taken.workspace, Feature(first.dictionary, 9)), "source")
+    assert "There are no examples of it." in dead
+
+
+def test_a_wide_character_counts_twice() -> None:
+    assert [card._cells(text) for text in ("ab", "語", "e\u0301")] == [2, 2, 1]

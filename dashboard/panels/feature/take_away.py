@@ -1,4 +1,4 @@
-"""Take it away: the feature as one offline HTML file, its examples as CSV, Neuronpedia's JSON."""
+"""Take it away: the feature as one offline HTML file, a picture, its examples as CSV, Neuronpedia's JSON."""
 
 from __future__ import annotations
 
@@ -6,8 +6,13 @@ import streamlit as st
 
 from dashboard import source
 from dashboard.export import feature as export
+from dashboard.export.card import card
 from dashboard.panels import ShownFeature
 from dashboard.widgets import bits
+from dashboard.widgets.component import mount
+from data import runs
+from data.store import Workspace
+from data.words import Feature
 
 PLACE = "below"
 ORDER = 90
@@ -21,8 +26,27 @@ def render(shown: ShownFeature) -> None:
     with st.container(horizontal=True, gap="small"):
         st.download_button("HTML, offline", lambda: export.html(workspace, feature), f"{name}.html", "text/html",
                            key="take_html", on_click="ignore", help="Opens from disk and asks for nothing.")  # fmt: skip
+        st.download_button("SVG", lambda: _card(workspace, feature), f"{name}.svg", "image/svg+xml", key="take_svg",
+                           on_click="ignore", help="Explanation, examples and histogram as a picture.")  # fmt: skip
+        _png(workspace, feature, name)
         st.download_button("Examples, CSV", lambda: export.as_csv(workspace, feature), f"{name}.csv", "text/csv",
                            key="take_csv", on_click="ignore")  # fmt: skip
         st.download_button("Neuronpedia JSON", lambda: export.as_json(workspace, feature), f"{name}.json",
                            "application/json", key="take_json", on_click="ignore",
                            help="Neuronpedia's own fields; controls stand beside them.")  # fmt: skip
+
+
+def _card(workspace: Workspace, feature: Feature) -> str:
+    return card(export.gather(workspace, feature), f"lacewing {runs.version()}")
+
+
+def _png(workspace: Workspace, feature: Feature, name: str) -> None:
+    """The same picture as PNG, which the browser draws and saves."""
+    asked = st.session_state.get("take_turn", 0) if st.session_state.get("take_of") == str(feature) else 0
+    st.button("PNG", key="take_png", on_click=_asked, args=(str(feature),))
+    if asked:
+        mount("raster", {"svg": _card(workspace, feature), "name": f"{name}.png", "turn": asked}, "take_raster")
+
+
+def _asked(feature: str) -> None:
+    st.session_state["take_of"], st.session_state["take_turn"] = feature, st.session_state.get("take_turn", 0) + 1
