@@ -1,7 +1,7 @@
 """Interventions: a ledger of everything that was changed in running models, each row with the command that makes it again.
 
-1. The address says which rows are listed (circuit, task, way, attention, verdict, node), their order, the page, and the one
-   shown in full (`intervention`).
+1. The address says which rows are listed (`of` a circuit, task, way, attention, verdict, node), their order, the page, and
+   the one shown in full (`intervention`).
 2. Filters, order and paging happen in SQL. New ones are made from a circuit's graph, or with `lacewing intervene`.
 """
 
@@ -27,6 +27,8 @@ ICON = ":material/experiment:"
 ORDER = 4.5
 PAGE = 50
 ALL = "all"
+BOUND = {"circuit": "of"}
+"""What a facet is called in the address: a bound name cannot be given to the page that a link leads to (Streamlit)."""
 Row = Mapping[str, Any]
 
 
@@ -79,11 +81,12 @@ def _facets(known: Mapping[str, Sequence[str]]) -> Facets:
     spots = st.columns([1.3, 1.2, 0.9, 0.9, 1.1, 1.6, 1.5], vertical_alignment="bottom")
     chosen: dict[str, str] = {}
     for spot, (name, label) in zip(spots, _LABELS.items(), strict=False):
+        key = BOUND.get(name, name)
         with spot:
             options = [ALL, *known[name]]
-            if (wanted := st.query_params.get(name)) and wanted not in options:
+            if (wanted := st.query_params.get(key)) and wanted not in options:
                 options.append(wanted)
-            found = st.selectbox(label, options, key=name, bind="query-params", on_change=_first, format_func=_short)
+            found = st.selectbox(label, options, key=key, bind="query-params", on_change=_first, format_func=_short)
             chosen[name] = "" if found in (None, ALL) else found
     with spots[4]:
         verdict = st.selectbox("Verdict", list(VERDICTS), key="verdict", bind="query-params", on_change=_first)

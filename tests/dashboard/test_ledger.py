@@ -119,7 +119,7 @@ def test_rounding_alone_contradicts_nothing(full: Made, tmp_path: Path) -> None:
         ({"does": "scale", "attention": "frozen"}, [1]),
         ({"task": "agreement", "verdict": "contradicted"}, [4, 1]),
         ({"has": "latent:4@3"}, [4]),
-        ({"circuit": CIRCUIT}, [4, 3, 1, 0]),
+        ({"of": CIRCUIT}, [4, 3, 1, 0]),
     ],
 )
 def test_the_ledger_is_narrowed_by_the_address(
@@ -181,7 +181,7 @@ def test_one_prompt_is_untested_and_a_lost_run_says_so(full: Made, show: Show) -
         ({"verdict": "maybe"}, "There is no verdict here 'maybe'."),
         ({"sort": "oldest"}, "There is no sort here 'oldest'."),
         ({"page": "last"}, "page = 'last' in the address is not a page; pages count from 1."),
-        ({"circuit": "nowhere"}, "No intervention fits these filters."),
+        ({"of": "nowhere"}, "No intervention fits these filters."),
     ],
 )
 def test_a_wrong_address_is_a_sentence(query: dict[str, str], said: str, full: Made, show: Show) -> None:
@@ -218,6 +218,7 @@ def test_a_change_that_needs_a_number_asks_for_it(full: Made, show: Show) -> Non
 def test_pinning_goes_to_the_graph_with_these_nodes(full: Made, show: Show) -> None:
     app = show(full.workspace.folder, "interventions", intervention="inter00000000001").app
     next(button for button in app.button if button.label == "Pin these nodes in the graph").click().run()
+    assert not app.exception, [e.message for e in app.exception]
     [view] = queries.rows(full.workspace, "select state from views where page = 'circuit'")
     assert view["state"]["pinned"] == ["resid_post:5/latent:3@2", "resid_post:10/latent:1@3"]
 

@@ -200,7 +200,7 @@ def _done(shown: ShownCircuit) -> Sequence[Row]:
         return []
     table_of("interventions_here", rows, selected=_asked(rows), pick=_show, height=260, circuit=False)
     total = rows[0]["total"]
-    bits.link("interventions", f"All {total:,} in the ledger", {"circuit": shown.circuit["circuit"]})
+    bits.link("interventions", f"All {total:,} in the ledger", {"of": shown.circuit["circuit"]})
     return rows
 
 
