@@ -29,7 +29,7 @@ TITLE = "Features"
 ICON = ":material/view_list:"
 ORDER = 2
 PAGE = 50
-HEIGHT = "max(24rem, calc(100vh - 17.5rem))"
+HEIGHT = "max(24rem, calc(100vh - 19.5rem))"
 
 
 def render() -> None:
