@@ -28,12 +28,13 @@ def render(shown: ShownFeature) -> None:
                            key="take_html", on_click="ignore", help="Opens from disk and asks for nothing.")  # fmt: skip
         st.download_button("SVG", lambda: _card(workspace, feature), f"{name}.svg", "image/svg+xml", key="take_svg",
                            on_click="ignore", help="Explanation, examples and histogram as a picture.")  # fmt: skip
-        _png(workspace, feature, name)
+        st.button("PNG", key="take_png", on_click=_asked, args=(str(feature),))
         st.download_button("Examples, CSV", lambda: export.as_csv(workspace, feature), f"{name}.csv", "text/csv",
                            key="take_csv", on_click="ignore")  # fmt: skip
         st.download_button("Neuronpedia JSON", lambda: export.as_json(workspace, feature), f"{name}.json",
                            "application/json", key="take_json", on_click="ignore",
                            help="Neuronpedia's own fields; controls stand beside them.")  # fmt: skip
+    _png(workspace, feature, name)
 
 
 def _card(workspace: Workspace, feature: Feature) -> str:
@@ -41,11 +42,11 @@ def _card(workspace: Workspace, feature: Feature) -> str:
 
 
 def _png(workspace: Workspace, feature: Feature, name: str) -> None:
-    """The same picture as PNG, which the browser draws and saves."""
-    asked = st.session_state.get("take_turn", 0) if st.session_state.get("take_of") == str(feature) else 0
-    st.button("PNG", key="take_png", on_click=_asked, args=(str(feature),))
-    if asked:
-        mount("raster", {"svg": _card(workspace, feature), "name": f"{name}.png", "turn": asked}, "take_raster")
+    """The same picture as PNG, which the browser draws and saves, when it has been asked for."""
+    # Once: whoever comes back to the page has not asked for the file again.
+    if st.session_state.pop("take_of", "") == str(feature):
+        turn = st.session_state["take_turn"]
+        mount("raster", {"svg": _card(workspace, feature), "name": f"{name}.png", "turn": turn}, "take_raster")
 
 
 def _asked(feature: str) -> None:
