@@ -43,7 +43,7 @@ def test_a_page_draws_a_full_workspace(name: str, made: Made, show: Show) -> Non
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_of_an_empty_workspace_says_what_to_do(name: str, workspace: Workspace, show: Show) -> None:
     html = show(workspace.folder, name).html
-    assert re.search(r"<code>lacewing [a-z ]+ --workspace", html) or "Choose one from the table of features" in html
+    assert re.search(r"<code>lacewing [a-z -]+ --workspace", html) or "Choose one from the table of features" in html
 
 
 @pytest.mark.parametrize("name", PAGES)
