@@ -126,6 +126,11 @@ def after(found: Sequence[Row], here: int) -> str | None:
     return next((found[n]["item"] for n in order if not found[n]["handled"]), None)
 
 
+def things(found: Sequence[Row]) -> list[str]:
+    """What an undo in this queue may be about: its features and their explanations, no list and nothing elsewhere."""
+    return [name for row in found for name in (row["item"], row["explanation"]) if name]
+
+
 def about(standing: Row, found: Sequence[Row]) -> str | None:
     """The feature of the queue that a statement is about."""
     names = (standing["subject"], standing["item"].removeprefix("feature "))

@@ -224,11 +224,11 @@ def _examples() -> None:
     saved = source.ask(of_exports.saved)
     if saved:
         bits.section("Saved questions", f"{len(saved)}")
-        with st.container(gap=None):
+        with st.container(key="lw_saved", gap=None):
             for view in saved[:30]:
                 bits.link("sql", f"{view['name']} ({view['author']})", {"view": view["view"]})
     bits.section("Worth asking")
-    with st.container(gap=None):
+    with st.container(key="lw_worth", gap=None):
         for title, query in EXAMPLES.items():
             bits.link("sql", title, {"query": query})
 

@@ -91,7 +91,7 @@ def _evidence(names: Sequence[str], shown: ShownFeature) -> None:
 def _face(found: Sequence[Row], place: int, who: str) -> dict[str, Any]:
     row, feature = found[place], Feature.parse(found[place]["item"])
     best = [row] if row["text"] else []
-    standing = source.ask(of_judgement.last, who) if who else None
+    standing = source.ask(of_judgement.last, who, *triaged.things(found)) if who else None
     queue = {
         "place": place + 1, "total": len(found), "handled": sum(r["handled"] for r in found), "reason": row["reason"],
     }  # fmt: skip
@@ -107,8 +107,9 @@ def _act(done: Mapping[str, Any], found: Sequence[Row], place: int, who: str) ->
     # A fast key can come before the page has moved on: it is about the feature that the person saw.
     place = next((n for n, row in enumerate(found) if row["item"] == done["subject"]), place)
     if what == "undo":
-        standing = of_judgement.last(source.workspace(), who)
-        if judging.perform(done) and standing:
+        things = triaged.things(found)
+        standing = of_judgement.last(source.workspace(), who, *things)
+        if judging.perform({**done, "things": things}) and standing:
             triaged.show(triaged.about(standing, found) or found[place]["item"])
     elif what in ("back", "next"):
         triaged.show(found[(place + (1 if what == "next" else -1)) % len(found)]["item"])
