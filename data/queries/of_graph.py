@@ -112,11 +112,17 @@ class Graph:
         return np.bincount(self.edges.target[known], np.abs(self.edges.effect[known]), len(self.nodes))
 
 
+SUMS = "count(*), " + ", ".join(
+    f"count({column}), sum({column})"
+    for column in ("effect", "verified", "inclusion", "mean_absolute", "sign_agreement")
+)
+
+
 def state(workspace: Workspace, circuit: str) -> str:
     """A name for the state of a circuit's nodes and edges and of everything said of features."""
     parts = [
-        "select count(*), count(verified), sum(effect), sum(verified) from nodes where circuit = $1",
-        "select count(*), count(verified), sum(effect), sum(verified) from edges where circuit = $1",
+        f"select {SUMS}, sum(second_order), count(unreliable) from nodes where circuit = $1",
+        f"select {SUMS} from edges where circuit = $1",
         "select count(*) from explanations",
         "select count(*) from scores",
         "select count(*), max(written) from labels",

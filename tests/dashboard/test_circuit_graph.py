@@ -228,24 +228,31 @@ def test_what_is_shown_gets_a_name_and_is_listed(show: Show, tmp_path: Any) -> N
     [row] = of_views.named(made.workspace, "circuit", CIRCUIT)
     assert row["name"] == "what works *against* it"
     assert row["state"]["address"] == {"size": "40", "sign": "negative"}
-    links = [link.proto for link in show(made.workspace.folder, "circuit").app.get("page_link")]
-    [link] = [link for link in links if "works" in link.label]
-    assert link.label.startswith(r"what works \*against\* it \(0 groups, 0 pins")
+    labels = [button.label for button in show(made.workspace.folder, "circuit").app.button]
+    [label] = [label for label in labels if "works" in label]
+    assert label.startswith(r"what works \*against\* it \(0 groups, 0 pins")
 
 
-@pytest.mark.parametrize("column", ["inclusion", "sign_agreement", "second_order"])
-def test_the_pane_says_how_sure_a_node_is_where_that_is_stored(column: str, show: Show, tmp_path: Any) -> None:
+def test_the_pane_says_how_sure_a_node_is_where_that_is_stored(show: Show, tmp_path: Any) -> None:
     from generated import make
 
     made, node = make(tmp_path / "sure"), "resid_post:5/latent:3@2"
-    said = {"inclusion": "In resampled circuits", "sign_agreement": "Same sign", "second_order": "Second order"}[column]
-    assert said not in show(made.workspace.folder, "circuit", node=node).html
+    before = show(made.workspace.folder, "circuit", node=node).html
     with made.workspace.write() as db:
-        db.execute(f"update nodes set {column} = 0.83, unreliable = true where node = ?", [node])
-    html = show(made.workspace.folder, "circuit", node=node).html
-    assert said in html
-    assert "83 %" in html
-    assert ("do not trust the estimate" in html) == (column == "second_order")
+        sets = "inclusion = 0.83, sign_agreement = 0.61, mean_absolute = 0.2, second_order = 0.47, unreliable = true"
+        db.execute(f"update nodes set {sets} where node = ?", [node])
+    after = show(made.workspace.folder, "circuit", node=node).html
+    for said in (
+        "In resampled circuits",
+        "83 %",
+        "Same sign",
+        "61 %",
+        "Second order",
+        "47 %",
+        "do not trust the estimate",
+    ):
+        assert said in after
+        assert said not in before
 
 
 def test_shares_of_a_nodes_input_add_up(made: Made, show: Show, whole: of_graph.Graph) -> None:
