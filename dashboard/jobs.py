@@ -190,7 +190,7 @@ class Seen:
 def see(workspace: Workspace, job: Job, records: Sequence[Mapping[str, Any]] | None = None) -> Seen:
     """How a job is. `records` are those of `of_jobs.processes`; where they cannot be read the process alone tells."""
     found = _records(workspace) if records is None else records
-    if not lives(job):
+    if job.ended is None and not lives(job):
         job = _read(job.folder) or job  # it may have ended since its record was read
     made = tuple(row for row in found if _its(job, row, workspace))
     told = _living(workspace, job, made) if lives(job) else steps.State(_end(job, made), _share(job), "")

@@ -92,11 +92,11 @@ def _demo_steps(name: str) -> None:
 
 def _steps(found: Sequence[demo.DemoStep]) -> None:
     lines = "".join(
-        f'<li class="lw-{step.word}"><b>{job.GLYPHS[step.word]} {step.word}</b> {bits.escape(step.name)}'
-        f"<span>{bits.duration(step.seconds) if step.seconds is not None else ''}</span></li>"
+        f'<div role="listitem" class="lw-{step.word}"><b>{job.GLYPHS[step.word]} {step.word}</b> {bits.escape(step.name)}'
+        f"<span>{bits.duration(step.seconds) if step.seconds is not None else ''}</span></div>"
         for step in found
     )
-    st.html(f'<ol class="lw-steps">{lines}</ol>')
+    st.html(f'<div class="lw-steps" role="list">{lines}</div>')
 
 
 # What runs ------------------------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ def offer(key: str, label: str, verb: str, arguments: Sequence[str], note: str =
         _after(key, found)
         return
     with st.container(horizontal=True, vertical_alignment="center", key=f"{key}_row"):
-        start_button(key, label, verb, arguments)
+        start_button(key, label, verb, arguments, icon=":material/play_arrow:")
         command = commands.shown(verb, arguments, source.workspace().folder)
         said = f' <span class="lw-note">{bits.escape(note)}</span>' if note else ""
         st.html(f'<div class="lw-command"><code>{bits.escape(command)}</code>{said}</div>')
