@@ -243,5 +243,6 @@ def _ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 def _log_ticks(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    found = [m * 10.0**p for p in powers for m in (1, 2, 5) if low <= m * 10.0**p <= high]
+    steps = (1, 2, 5) if math.log10(high / low) < 3 else (1,)
+    found = [m * 10.0**p for p in powers for m in steps if low <= m * 10.0**p <= high]
     return found or [low, high]
