@@ -128,9 +128,10 @@ def judged(rows: Sequence[Mapping[str, Any]]) -> str:
     if below == len(random):
         more = after / max(max(random), 1e-9)
         return (
-            f"More than all {len(random)} random features of the same norm do, {more:.1f} times the strongest of them."
+            f"The next token changes more than with any of {len(random)} random features of the same norm, {more:.1f} times "
+            f"as much as with the strongest of them."
         )
     return (
-        f"{len(random) - below} of {len(random)} random features of the same norm do as much or more: this change cannot "
-        f"be told from pushing the stream anywhere."
+        f"{len(random) - below} of {len(random)} random features of the same norm change the next token as much or more: "
+        f"at the end of the prompt this cannot be told from pushing the stream anywhere."
     )

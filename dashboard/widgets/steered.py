@@ -49,15 +49,12 @@ def measures(answer: Answer) -> None:
         [
             ("Change of the next token", f"{bits.number(after['divergence'])} nats", "KL(without ‖ with)"),
             ("Random features", _range(spread, "nats"), f"same norm and tokens, n = {len(spread)}"),
+            ("Surprise of the text", f"{bits.number(after['surprise'], 2)} nats", "a token, to the unchanged model"),
+            ("Surprise without", f"{bits.number(before['surprise'], 2)} nats", "of the text without the change"),
             (
-                "Surprise of the text",
-                f"{bits.number(after['surprise'], 2)} nats",
-                "a token, to the model without the change",
-            ),
-            (
-                "Without",
-                f"{bits.number(before['surprise'], 2)} nats",
-                f"random {_range([o['surprise'] for o in random], '', 2)}",
+                "Surprise, random",
+                _range([one["surprise"] for one in random], "nats", 2),
+                "of the texts of the controls",
             ),
         ]
     )

@@ -61,8 +61,11 @@ def test_tokens_without_a_counterpart_are_marked() -> None:
 @pytest.mark.parametrize(
     ("random", "said"),
     [
-        ([0.1, 0.2], "More than all 2 random features of the same norm do, 2.5 times the strongest"),
-        ([0.1, 0.6], "1 of 2 random features of the same norm do as much or more: this change cannot be told"),
+        ([0.1, 0.2], "more than with any of 2 random features of the same norm, 2.5 times as much"),
+        (
+            [0.1, 0.6],
+            "1 of 2 random features of the same norm change the next token as much or more: at the end of the prompt this",
+        ),
         ([], "No random features were tried"),
     ],
 )
@@ -171,7 +174,7 @@ def test_steering_from_a_feature_asks_for_its_record_times_the_strength(made: Ma
     assert asked["controls"] == Manner().controls
     assert '<span class="lw-t lw-new">&lt;script&gt;' in shown.html
     assert '<span class="lw-t lw-gone"> old</span>' in shown.html
-    assert "More than all 2 random features" in shown.html
+    assert "more than with any of 2 random features" in shown.html
     engine.answer = Mistake("The model does not fit.")
     assert "The model does not fit." in show(made.workspace.folder, "feature", feature=feature, prompt="B").html
 

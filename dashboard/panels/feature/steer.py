@@ -13,8 +13,8 @@ from dashboard.steering import Manner, Wish
 from dashboard.widgets import bits, box, steered, switch
 from data.errors import Mistake
 
-PLACE = "left"
-ORDER = 40
+PLACE = "right"
+ORDER = 35
 PUSHES = {
     "-4": "−4", "-2": "−2", "-1": "−1", "ablate": "ablate", "1": "+1", "2": "+2", "4": "+4", "8": "+8",
 }  # fmt: skip
