@@ -165,11 +165,16 @@ class Around:
         return self.key.searchsorted(begin) == self.key.searchsorted(begin + size)
 
 
+def said(example: Example) -> str:
+    """The text of an example, any white space as one blank."""
+    return " ".join("".join(example.tokens).split())
+
+
 def fold(examples: Iterable[Example], count: int) -> list[Example]:
     """The first `count` of different text, each with those that repeat it elsewhere; white space makes no difference."""
     found: dict[str, list[Example]] = {}
     for example in examples:
-        text = " ".join("".join(example.tokens).split())
+        text = said(example)
         own = found.get(text, [])
         if any((one.place.document, one.start) == (example.place.document, example.start) for one in own):
             continue
@@ -193,16 +198,16 @@ def active(around: Around, asked: Asked) -> list[Group]:
 
 
 class _Taker:
-    """Makes groups of examples from places in the firings; none is taken twice."""
+    """Makes groups of examples from places in the firings; no text is taken twice."""
 
     def __init__(self, around: Around, asked: Asked) -> None:
         self.around, self.asked = around, asked
-        self.taken: set[Place] = set()
+        self.taken: set[str] = set()
 
     def group(self, name: str, note: str, some: Sequence[int] | np.ndarray, span: np.ndarray, count: int) -> Group:
         """`count` different ones of `some`, strongest first; they stand for the firings `span`."""
         folded = fold(self._fitting(some), count * self.asked.times)
-        self.taken |= {e.place for example in folded for e in (example, *example.copies)}
+        self.taken |= {said(example) for example in folded}
         shown = sorted((longer(self.around, e, self.asked.context) for e in folded), key=lambda e: -e.value)
         if name == "strongest":
             ends = [shown[-1].value, shown[0].value] if shown else [0.0, 0.0]
@@ -217,8 +222,8 @@ class _Taker:
         firings = self.around.firings
         for index in some:
             place = Place(int(firings.document[index]), int(firings.position[index]))
-            example = self.around.show(place, SHORT) if place not in self.taken else None
-            if example and example.value >= max(example.values):
+            example = self.around.show(place, SHORT)
+            if example.value >= max(example.values) and said(example) not in self.taken:
                 yield example
 
 

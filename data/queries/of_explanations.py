@@ -43,8 +43,9 @@ def about(workspace: Workspace, wanted: Feature, near: tuple[int, ...] = ()) -> 
     key = [wanted.dictionary, wanted.latent]
     with workspace.read() as db:
         explanations = asked(db, EXPLANATIONS, key)
-        scores = asked(db, SCORES, [[row["explanation"] for row in explanations]])
-        same = {row["text"]: row["features"] - 1 for row in asked(db, SAME, [[row["text"] for row in explanations]])}
+        said = [row["text"] for row in explanations if row["text"]]
+        scores = asked(db, SCORES, [[row["explanation"] for row in explanations]]) if said else []
+        same = {row["text"]: row["features"] - 1 for row in (asked(db, SAME, [said]) if said else [])}
         places = asked(db, PLACES, key)
         links = asked(db, LINKS, key) if places else []
         matches = asked(db, MATCHES, key * 2)

@@ -11,6 +11,8 @@ from typing import Any
 
 import generated
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from generated import BIDI, HARVEST, IMAGE
 from safetensors.numpy import save_file
 
@@ -22,6 +24,8 @@ RULE = {"kind": "token", "options": {"token": SECRET}}
 JUDGED = "judged0000000001"
 FAILED = "failed0000000001"
 HUMAN = "human00000000001"
+COPY = 99
+"""The number of a document that repeats another."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,21 @@ def make(folder: Path) -> Everything:
         db.execute("update features set statistics = json_merge_patch(statistics, ?) where latent = 0",
                    ['{"nearest": [[3, 0.81], [7, 0.4]], "neighbours": [[3, 0.5], [60, 0.25]]}'])  # fmt: skip
     _decoders(made.workspace, one, other)
+    _copy_of_a_document(made.workspace, one)
     return Everything(made.workspace, feature, Feature(one, 3), other)
+
+
+def _copy_of_a_document(workspace: Workspace, dictionary: str) -> None:
+    """The document in which latent 0 is strongest once more, under another number."""
+    part = f"activations/{dictionary}/part-{HARVEST}-000.parquet"
+    rows = pq.read_table(workspace.folder / part).to_pylist()
+    best = max((row for row in rows if row["latent"] == 0), key=lambda row: row["value"])["document"]
+    rows += [row | {"document": COPY} for row in rows if (row["latent"], row["document"]) == (0, best)]
+    rows.sort(key=lambda row: (row["latent"], row["document"], row["position"]))
+    workspace.write_part(part, pa.Table.from_pylist(rows, pq.read_schema(workspace.folder / part)))
+    tokens = pq.read_table(workspace.folder / f"tokens/{HARVEST}/part-000.parquet")
+    again = tokens.slice(best, 1).set_column(0, "document", pa.array([COPY], pa.int32()))
+    workspace.write_part(f"tokens/{HARVEST}/part-001.parquet", again)
 
 
 def _judged(feature: Feature) -> dict[str, Any]:

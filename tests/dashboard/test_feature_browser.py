@@ -8,7 +8,7 @@ from typing import Any
 import generated_feature
 import pytest
 from browsing import MARKS, settled, watched
-from generated_feature import SECRET, Everything
+from generated_feature import COPY, SECRET, Everything
 from playwright.sync_api import Browser, Page
 
 from dashboard.screenshots import served
@@ -55,6 +55,17 @@ def test_a_row_opens_its_document_and_back_closes_it(page: Page, home: str) -> N
     page.go_back()
     page.locator(".example.open").wait_for(state="detached")
     in_address(page, "open", None)
+
+
+def test_copies_unfold_beneath_their_example(page: Page, home: str) -> None:
+    come(page, home)
+    row = page.locator(".example").first
+    button = row.get_by_role("button", name="1 duplicate", exact=True)
+    button.click()
+    row.get_by_text(f"#{COPY}", exact=True).wait_for()
+    assert where(page, "open") is None  # unfolding opens nothing
+    row.get_by_role("button", name="fold", exact=True).click()
+    row.get_by_text(f"#{COPY}", exact=True).wait_for(state="detached")
 
 
 def test_the_keyboard_walks_and_opens_examples(page: Page, home: str) -> None:

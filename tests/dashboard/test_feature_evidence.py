@@ -91,8 +91,9 @@ def test_quarters_hold_what_their_rank_says(workspace: Workspace) -> None:
 
 
 def test_no_example_is_shown_twice(workspace: Workspace) -> None:
-    active = [e for e in every(groups(workspace)) if e.value > 0]
-    assert len({e.place for e in active}) == len(active)
+    for times in (1, 4):
+        found = [e for group in groups(workspace, times=times).values() for e in group.examples if e.value > 0]
+        assert len({evidence.said(e) for e in found}) == len(found)
 
 
 def test_copies_are_folded_and_counted(workspace: Workspace) -> None:

@@ -10,7 +10,7 @@ import generated_feature
 import numpy as np
 import pytest
 from generated import BIDI
-from generated_feature import FAILED, JUDGED, SECRET, Everything
+from generated_feature import COPY, FAILED, JUDGED, SECRET, Everything
 
 from dashboard import decoders
 from dashboard.widgets import scores
@@ -47,6 +47,13 @@ def plain(html: str) -> str:
 def labels(shown: Any) -> str:
     kinds = (shown.app.button, shown.app.expander, shown.app.text_input, shown.app.text_area, shown.app.checkbox)
     return " ".join(str(element.label) + str(getattr(element, "value", "")) for kind in kinds for element in kind)
+
+
+def test_a_copy_is_folded_into_the_example_that_it_repeats(page: Any) -> None:
+    rows = [row for group in page.components["examples"]["groups"] for row in group["rows"]]
+    first = rows[0]
+    assert [copy["under"] for copy in first["copies"]] == [f"#{COPY}"]
+    assert first["copies"][0]["values"] == first["values"]
 
 
 # What is shown -------------------------------------------------------------------------------------------------------
