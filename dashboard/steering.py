@@ -128,8 +128,8 @@ def judged(rows: Sequence[Mapping[str, Any]]) -> str:
     if below == len(random):
         more = after / max(max(random), 1e-9)
         return (
-            f"The next token changes more than with any of {len(random)} random features of the same norm, {more:.1f} times "
-            f"as much as with the strongest of them."
+            f"The next token changes more than with any of {len(random)} random features of the same norm, "
+            f"{more:.1f} times as much as with the strongest of them."
         )
     return (
         f"{len(random) - below} of {len(random)} random features of the same norm change the next token as much or more: "

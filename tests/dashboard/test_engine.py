@@ -189,6 +189,17 @@ def test_it_ends_when_idle_and_on_sigterm_and_takes_its_socket_away(workspace: W
     assert where.token() == ""
 
 
+def test_it_ends_with_the_last_process_that_asked(workspace: Workspace) -> None:
+    where = place(workspace.folder, NO_MODEL)
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait(20)
+    client._connected(where, workspace, NO_MODEL).close()
+    line = {"operation": "embed", "request": {"texts": []}, "limit": 9, "asker": gone.pid, "token": where.token()}
+    with client._connect(where) as found:
+        found.sendall(json.dumps(line).encode() + b"\n")
+        assert client._STARTED[-1].wait(20) == 0
+
+
 def test_a_killed_engine_is_started_anew(workspace: Workspace) -> None:
     where = place(workspace.folder, NO_MODEL)
     client._connected(where, workspace, NO_MODEL).close()
