@@ -193,6 +193,13 @@ def test_calibration_of_edges_and_of_one_site(page: Show) -> None:
     assert "0.970" in page(at="resid_post:5").html  # that site's own correlation
 
 
+def test_edges_of_a_circuit_without_parts_come_from_its_rows(made: Made) -> None:
+    points = drawn(made.workspace.folder, "circuit", (("calibration", "edges"),)).components["calibration"]["points"]
+    with made.workspace.read() as db:
+        stored = db.execute("select effect from edges where verified is not null order by 1").fetchall()
+    assert sorted(p["x"] for p in points) == pytest.approx([effect for (effect,) in stored])
+
+
 def test_what_may_have_been_missed_has_its_confidence(page: Show) -> None:
     html = page().html
     assert "None of 131 exceeds" in html

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from dashboard import source, steps
@@ -69,7 +70,13 @@ def _rows(shown: ShownCircuit, what: str) -> Sequence[Row]:
         for r in source.ask(of_evidence.scatter, shown.circuit["circuit"])
         if (" -> " in r["name"]) == (what == "edges")
     ]
-    return found or stored(shown.nodes if what == "nodes" else shown.edges)
+    return found or stored(shown.nodes if what == "nodes" else _verified_edges(shown))
+
+
+def _verified_edges(shown: ShownCircuit) -> list[dict[str, Any]]:
+    """Rows of the verified edges alone: of tens of thousands few are."""
+    edges = shown.graph.edges
+    return edges.take(np.flatnonzero(edges.table["verified"].is_valid().to_numpy(zero_copy_only=False)))
 
 
 def stored(members: Sequence[Row]) -> list[Row]:

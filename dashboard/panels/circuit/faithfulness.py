@@ -78,6 +78,7 @@ def _nodes(shown: ShownCircuit, rows: Sequence[Row], chosen: str, spread: str) -
     most = len(shown.nodes) - 1
     made = side_by_side(found, "nodes") if chosen == "all" else of_pairs(found) if spread == "pairs" else means(found)
     errors = error_share(shown.nodes, made.x["min"])
+    held = error_words(shown.nodes, shown.size)
     marker = {"value": shown.size, "unit": "nodes", "label": "How many of the most important nodes to show"}
     figure = replace(
         made,
@@ -87,10 +88,10 @@ def _nodes(shown: ShownCircuit, rows: Sequence[Row], chosen: str, spread: str) -
         marker=marker,
         legend=True,
         height=300,
-        alt=f"{made.alt}. {error_words(shown.nodes, shown.size)}",
+        alt=f"{made.alt}. {held}",
     )
     plot.draw("curve", figure, choose=choose)
-    st.html(f'<div class="lw-legend"><span>{bits.escape(error_words(shown.nodes, shown.size))}</span></div>')
+    st.html(f'<div class="lw-legend"><span>{bits.escape(held)}</span></div>')
 
 
 def _edges(shown: ShownCircuit, rows: Sequence[Row], chosen: str) -> None:
