@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from dashboard import engine, source, steps
+from dashboard import asking, source, steps
 from dashboard.compare import _firing
 from dashboard.compare._firing import Fired
 from dashboard.widgets import bits, tokens, turning
 from dashboard.widgets.pair import distinct
 from dashboard.widgets.table import Column, Options, cell, effect, link, row, table
-from data import queries, views
+from data import views
 from data.errors import Mistake, unknown
-from data.queries import DENSE, of_comparison
-from data.store import Workspace
+from data.queries import DENSE, of_comparison, of_search
 from data.words import Feature
 
 NAME = "prompts"
@@ -31,18 +29,20 @@ ORDER = 3
 LONGEST = 300
 """Characters of a text that still fit an address."""
 PAGE = "compare"
+MOST = 12
+"""Dictionaries that are read when none is chosen."""
 
 Row = Mapping[str, Any]
 
 
 def render() -> None:
     """Draws the form, and what the address asks for."""
-    dictionaries = source.ask(queries.dictionaries)
+    dictionaries = source.ask(of_search.dictionaries)
     if not dictionaries:
         bits.gap("There is no dictionary to read texts with.", steps.command(source.workspace(), "train"))
         return
     left, right = _texts()
-    chosen = _form(dictionaries, left, right)
+    model, chosen = _form(dictionaries, left, right)
     if not (left and right):
         bits.gap(
             "Write a text into both fields, and compare: the engine loads the model, which takes some seconds once."
@@ -51,7 +51,7 @@ def render() -> None:
     if left == right:
         bits.gap("Both texts are the same; change one of them.")
         return
-    answers = _answer(left, chosen), _answer(right, chosen)
+    answers = _answer(left, model, chosen), _answer(right, model, chosen)
     known = {name: source.ask(of_comparison.told, name, _latents(answers, name)) for name in chosen}
     _shown(answers, _firing.compared(*answers, known))
 
@@ -64,9 +64,12 @@ def _texts() -> tuple[str, str]:
     return st.query_params.get("a", ""), st.query_params.get("b", "")
 
 
-def _form(dictionaries: Sequence[Row], left: str, right: str) -> tuple[str, ...]:
+def _form(dictionaries: Sequence[Row], left: str, right: str) -> tuple[str, tuple[str, ...]]:
+    """Fields for the texts and for what reads them; returns the model and the dictionaries that the address says."""
     names = distinct({d["dictionary"]: f"{d['site']} · {d['dictionary'][:6]}" for d in dictionaries})
-    asked = [one for one in st.query_params.get("with", "").split(",") if one] or list(names)
+    models = {d["dictionary"]: d["model"] for d in dictionaries}
+    usual = _usual(dictionaries)
+    asked = [one for one in st.query_params.get("with", "").split(",") if one] or usual
     for one in asked:
         if one not in names:
             raise unknown("dictionary", one, names)
@@ -79,31 +82,35 @@ def _form(dictionaries: Sequence[Row], left: str, right: str) -> tuple[str, ...]
                 "Dictionaries", list(names), asked, format_func=lambda n: names[n], key="prompt_with"
             )
             if st.form_submit_button("Compare", type="primary"):
-                _write(a, b, [p for p in picked if p in names], len(names))
+                _write(a, b, [p for p in picked if p in names], usual)
                 st.rerun()
-    return tuple(asked)
+    if len({models[one] for one in asked}) > 1:
+        raise Mistake(
+            "The dictionaries chosen are of several models; a text is read by one. Choose those of one model."
+        )
+    return models[asked[0]], tuple(asked)
 
 
-def _write(a: str, b: str, picked: Sequence[str], many: int) -> None:
+def _usual(dictionaries: Sequence[Row]) -> list[str]:
+    """The dictionaries of one model whose features are recorded; all of the first model where none is."""
+    known = [d for d in dictionaries if d["features"]] or dictionaries
+    return [d["dictionary"] for d in known if d["model"] == known[0]["model"]][:MOST]
+
+
+def _write(a: str, b: str, picked: Sequence[str], usual: Sequence[str]) -> None:
     """The texts to the address, or to a saved view when they are long."""
     wanted = {"kind": "prompts"}
     if max(len(a), len(b)) > LONGEST:
         wanted["view"] = views.save(source.workspace(), PAGE, {"a": a, "b": b})
     else:
         wanted |= {"a": a, "b": b}
-    if 0 < len(picked) < many:
+    if picked and set(picked) != set(usual):
         wanted["with"] = ",".join(picked)
     st.query_params.from_dict(wanted)
 
 
-def _answer(text: str, chosen: tuple[str, ...]) -> Row:
-    with st.spinner("Reading the text with the model…"):
-        return _asked(str(source.workspace().folder), text, chosen)
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def _asked(folder: str, text: str, chosen: tuple[str, ...]) -> Row:
-    return engine.ask(Workspace(Path(folder)), "features", text=text, dictionaries=list(chosen))
+def _answer(text: str, model: str, chosen: tuple[str, ...]) -> Row:
+    return asking.answer("features", model=model, text=text, dictionaries=list(chosen))
 
 
 def _latents(answers: Sequence[Row], name: str) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -54,7 +55,11 @@ def test_an_empty_workspace_says_which_command_makes_it(name: str, workspace: Wo
 
 def test_options_with_equal_labels_are_told_apart() -> None:
     """Streamlit sends the label of what was chosen, not its value."""
-    assert distinct({"x1": "same", "x2": "same", "x3": "other"}) == {"x1": "same · x1", "x2": "same · x2", "x3": "other"}
+    assert distinct({"x1": "same", "x2": "same", "x3": "other"}) == {
+        "x1": "same · x1",
+        "x2": "same · x2",
+        "x3": "other",
+    }
 
 
 def test_tested_circuits_show_the_findings(more: More, show: Show) -> None:
@@ -164,8 +169,6 @@ def test_dictionaries_stand_beside_their_baselines_and_matches(more: More, show:
 
 
 def test_dictionaries_that_nobody_matched_offer_the_job(more: More, show: Show, tmp_path: Path) -> None:
-    import shutil
-
     folder = shutil.copytree(more.folder, tmp_path / "copy")
     with Workspace(folder).write() as db:
         db.execute("delete from findings")
@@ -209,14 +212,13 @@ def engine(more: More, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """A stand-in for the engine, and what it was asked."""
     name, asked = more.made.dictionaries["resid_post:5"], []
 
-    def ask(workspace: Workspace, operation: str, **request: Any) -> dict[str, Any]:
+    def ask(operation: str, **request: Any) -> dict[str, Any]:
         asked.append({"operation": operation, **request})
         if request["text"].startswith("The keys"):
             return answer(["The", " keys", HOSTILE], [(name, 1, 3, 2.0), (name, 2, 5, 9.0), (name, 1, 7, 1.0)])
         return answer(["The", BIDI], [(name, 1, 3, 1.0), (name, 1, 8, 3.0)])
 
-    monkeypatch.setattr(prompts.engine, "ask", ask)
-    prompts._asked.clear()
+    monkeypatch.setattr(prompts.asking, "answer", ask)
     return asked
 
 
@@ -225,6 +227,7 @@ def test_prompts_show_what_fires_on_one_alone(more: More, show: Show, engine: li
     shown = show(more.folder, "compare", **query)
     assert [a["text"] for a in engine] == ["The keys are", "The key is"]
     assert set(engine[0]["dictionaries"]) == set(more.made.dictionaries.values())
+    assert engine[0]["model"] == "tiny"
     fires = dict(
         zip(texts_of(shown, "compare_fired", "Feature"), texts_of(shown, "compare_fired", "Fires on"), strict=True)
     )
@@ -252,6 +255,20 @@ def test_long_prompts_are_a_saved_view(more: More, show: Show, engine: list[dict
     view = views.save(more.made.workspace, "compare", {"a": long, "b": "The key is"})
     show(more.folder, "compare", kind="prompts", view=view)
     assert engine[0]["text"] == long
+
+
+def test_dictionaries_of_two_models_do_not_read_one_text(
+    more: More, show: Show, engine: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(more.folder, tmp_path / "copy")
+    one, other = more.made.dictionaries.values()
+    with Workspace(folder).write() as db:
+        db.execute("update dictionaries set model = 'another' where dictionary = ?", [other])
+        db.execute("update harvests set model = 'another' where dictionary = ?", [other])
+    query = {"kind": "prompts", "a": "The keys are", "b": "The key is"}
+    show(folder, "compare", **query)
+    assert (engine[0]["model"], engine[0]["dictionaries"]) == ("tiny", [one])
+    assert "of several models" in show(folder, "compare", **query, **{"with": f"{one},{other}"}).html
 
 
 def test_prompts_wait_until_there_are_two(more: More, show: Show, engine: list[dict[str, Any]]) -> None:
