@@ -142,6 +142,17 @@ export default function (component) {
     if (next) { walk(next); event.preventDefault(); }
   }
 
+  // The letters walk it before anything on the page was clicked; arrows and page keys then scroll the page, as everywhere.
+  function listen() {
+    root.pressed = pressed;
+    if (!data.follow || root.listens) return;
+    root.listens = (event) => {
+      if (!root.isConnected) { document.removeEventListener("keydown", root.listens); return; }
+      if (document.activeElement === document.body && "jk[]".includes(event.key)) root.pressed(event);
+    };
+    document.addEventListener("keydown", root.listens);
+  }
+
   // Cells ------------------------------------------------------------------------------------------------------------
 
   function fill(td, raw) {
@@ -266,6 +277,7 @@ export default function (component) {
     return stop;
   }
 
+  listen();
   answered();
   const content = JSON.stringify([data.columns, data.rows, data.note, data.order, data.page, data.pages, data.height, data.label]);
   const moved = root.chosen !== data.selected && root.wanted === undefined;

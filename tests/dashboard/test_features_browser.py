@@ -48,6 +48,18 @@ def test_the_feature_beside_follows_the_keys(listed: Page) -> None:
     beside(listed, 3)
 
 
+def test_letters_walk_before_anything_was_clicked(page: Page, address: str) -> None:
+    page.goto(f"{address}/features")
+    page.locator(ROW).first.wait_for()
+    settled(page)
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    beside(page, 2)
+    page.keyboard.press("]")
+    page.get_by_text(f"51 to 100 of {2 * LATENTS}").wait_for()
+    beside(page, 0)
+
+
 def test_enter_opens_the_feature_and_back_returns_to_it(listed: Page) -> None:
     listed.keyboard.press("End")
     beside(listed, 49)
