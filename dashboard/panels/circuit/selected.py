@@ -58,7 +58,8 @@ def _group(shown: ShownCircuit, group: Mapping[str, Any]) -> None:
 def _summary(circuit: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> None:
     """What the circuit is, until a node is chosen."""
     bits.section("Summary", "click a node for its evidence and its edges")
-    verified = sum(1 for n in nodes if n["verified"] is not None)
+    mine = [n for n in nodes if n["kind"] != "logit"]
+    verified = sum(1 for n in mine if n["verified"] is not None)
     by_kind = {kind: sum(abs(n["effect"]) for n in nodes if n["kind"] == kind) for kind in ("latent", "error")}
     whole = sum(by_kind.values())
     check, fit = circuit["selfcheck"] or {}, circuit["calibration"] or {}
@@ -70,7 +71,7 @@ def _summary(circuit: Mapping[str, Any], nodes: Sequence[Mapping[str, Any]]) -> 
                 bits.number((circuit["summary"] or {}).get("total_effect"), 2),
                 "clean minus counterfactual",
             ),
-            ("Nodes", bits.number(len(nodes)), f"{verified} verified exactly"),
+            ("Nodes", bits.number(len(mine)), f"{verified} verified exactly"),
             ("In SAE errors", bits.percent(by_kind["error"] / whole if whole else None), "of all |effect| stored"),
             ("Estimate to exact", bits.number(fit.get("pearson"), 3), f"Pearson {graph.bracket(fit, 'pearson')}"),
             ("Wrong sign", bits.percent(fit.get("sign_errors")), "of verified nodes"),
