@@ -116,7 +116,12 @@ def _busy() -> None:
     mine = [one for one in seen if one.busy and one.job.verb != "demo"]
     claimed = {made["run"] for one in seen for made in one.made}
     others = [(r, s) for r, s in _states() if s.word in ("running", "stalled") and r["run"] not in claimed]
-    if not mine and not others:
+    names = {one.job.job for one in mine} | {record["run"] for record, _ in others}
+    ended = st.session_state.get("overview_busy", set()) - names
+    st.session_state["overview_busy"] = names
+    if ended:
+        st.rerun()  # what has ended has made something that the rest of the page shows
+    if not names:
         return
     bits.section("Running now", "separate processes: closing this page stops none of them")
     for one in mine:

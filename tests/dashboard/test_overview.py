@@ -100,6 +100,18 @@ def test_what_runs_now_stands_first(workspace: Workspace, show: Show, monkeypatc
     assert "started in a terminal" in html
 
 
+def test_the_page_is_drawn_again_when_what_ran_has_ended(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LACEWING_WORKSPACE", str(workspace.folder))
+    with runs.start(workspace, "train", {"tokens": 5}) as run:
+        run.progress("training", 1, 4, force=True)
+        app = AppTest.from_function(script, args=("overview",), default_timeout=60).run()
+        assert app.session_state["overview_busy"] == {run.run}
+    app.run()
+    assert app.session_state["overview_busy"] == set()
+    assert "Running now" not in Shown(app).html
+    assert not app.exception
+
+
 def test_the_next_step_can_be_started(workspace: Workspace, show: Show) -> None:
     with runs.start(workspace, "front", {}):
         pass
