@@ -67,9 +67,18 @@ def _asked() -> str:
     return st.query_params.get("query", "")
 
 
+def _seconds() -> int:
+    """After how many seconds the address lets a question be stopped."""
+    text = st.query_params.get("seconds", str(min(TIMES)))
+    if text not in map(str, TIMES):
+        raise Mistake(f"seconds = {text!r} in the address is not a limit; {' or '.join(map(str, TIMES))} seconds are.")
+    return int(text)
+
+
 def _box(query: str) -> None:
-    if st.session_state.get("sql_seen") != query:
-        st.session_state["sql_seen"], st.session_state["sql_text"] = query, query or EMPTY
+    if st.session_state.get("sql_seen") != (query, _seconds()):
+        st.session_state["sql_seen"], st.session_state["sql_text"] = (query, _seconds()), query or EMPTY
+        st.session_state["sql_seconds"] = _seconds()
     with st.form("sql_form", border=False):
         st.text_area("Question", key="sql_text", height=170, label_visibility="collapsed", placeholder="select …")
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -90,7 +99,9 @@ def _write(text: str, view: str = "") -> None:
     try:
         if len(text) > LONG:
             view = view or views.save(source.workspace(), "sql", {"query": text})
-        address.change({"query": "" if view else text, "view": view})
+        seconds = st.session_state.get("sql_seconds") or min(TIMES)
+        kept = "" if seconds == min(TIMES) else str(seconds)
+        address.change({"query": "" if view else text, "view": view, "seconds": kept})
     except Mistake as mistake:
         st.session_state[judging.COMPLAINT] = str(mistake)
 
@@ -108,13 +119,13 @@ def _answer(query: str) -> None:
 def _question(query: str) -> Question:
     """The question under way or answered; asked anew when it is another, or the store has changed since."""
     shown = source.workspace()
-    key = (query, queries.version(shown), st.session_state.get("sql_seconds", 5))
+    key = (query, queries.version(shown), _seconds())
     kept = st.session_state.get("sql_question")
     if kept and kept[0] == key:
         return kept[1]
     if kept:
         kept[1].cancel()
-    question = sql_process.start(shown, query, Limits(seconds=float(st.session_state.get("sql_seconds") or 5)))
+    question = sql_process.start(shown, query, Limits(seconds=float(_seconds())))
     st.session_state["sql_question"] = (key, question)
     return question
 

@@ -163,7 +163,7 @@ def test_a_feature_opens_from_disk_with_its_values(browser: Browser, own: Made, 
 
 def test_a_question_is_cancelled_and_an_answer_taken_away(browser: Browser, there: str) -> None:
     page, faults = watched(browser)
-    page.goto(f"{there}/sql?query=select count(*) from range(1000000000000)")
+    page.goto(f"{there}/sql?seconds=20&query=select count(*) from range(1000000000000)")
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("The query was cancelled.").wait_for()
     box = page.get_by_label("Question")

@@ -122,6 +122,7 @@ def test_the_page_answers_what_the_address_asks(made: Made, show: Show) -> None:
     table = show(made.workspace.folder, "sql", query=query).components["sql_answer"]
     assert [column["label"] for column in table["columns"]] == ["dictionary", "latent", "text"]
     assert table["rows"][0]["cells"][1]["page"] == "feature"
+    assert "5 or 20 seconds are" in show(made.workspace.folder, "sql", query=query, seconds="900").html
     html = show(made.workspace.folder, "sql", query=f"select '{HOSTILE.replace(chr(39), '')}' from nowhere").html
     assert "The query was not answered. Catalog Error" in html
     assert "<script" not in html
