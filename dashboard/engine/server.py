@@ -4,8 +4,8 @@
    without it is refused. Nothing is ever unpickled.
 2. Each connection has a thread that waits for its answer and tells every second what is being done. One other thread does
    the requests, one at a time, in the order in which they came; those whose asker has gone are passed over.
-3. It ends on SIGTERM, after IDLE seconds without a request, when all processes that ever asked have ended, and when an
-   operation does not heed its limit.
+3. It ends on SIGTERM, after IDLE seconds without a request, when all processes that ever asked have ended, when its files
+   are gone or another engine has taken its place, and when an operation does not heed its limit.
 
 torch is imported with the first request: the socket is there at once.
 """
@@ -141,13 +141,14 @@ class Engine:
                 time.sleep(2 * BEAT)
                 self.end()
             quiet = self.waiting == 0 and time.monotonic() - self.last > self.idle
-            if quiet or (self.askers and not any(map(_alive, tuple(self.askers)))):
+            alone = self.askers and not any(map(_alive, tuple(self.askers)))
+            if quiet or alone or (self.waiting == 0 and self.where.token() != self.token):
                 self.end()
 
     def end(self) -> None:
         """Ends this process, whatever its threads do."""
-        self.where.leave(self.token)
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # its folder may be gone, as temporary files are cleared
+            self.where.leave(self.token)
         os._exit(0)
 
 

@@ -200,6 +200,19 @@ def test_it_ends_with_the_last_process_that_asked(workspace: Workspace) -> None:
         assert client._STARTED[-1].wait(20) == 0
 
 
+def test_it_ends_when_nobody_can_reach_it_any_more(workspace: Workspace) -> None:
+    where = place(workspace.folder, NO_MODEL)
+    with runtime() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(folder))
+        client._connected(place(workspace.folder, NO_MODEL), workspace, NO_MODEL).close()
+    assert client._STARTED[-1].wait(20) == 0
+    client._connected(where, workspace, NO_MODEL).close()
+    old = client._STARTED[-1]
+    with where.locked():
+        where.new_token()
+    assert old.wait(20) == 0
+
+
 def test_a_killed_engine_is_started_anew(workspace: Workspace) -> None:
     where = place(workspace.folder, NO_MODEL)
     client._connected(where, workspace, NO_MODEL).close()
