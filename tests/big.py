@@ -367,16 +367,8 @@ def _scores(rng: np.random.Generator, explanations: pa.Table) -> pa.Table:
 
 
 def _windows(seed: int) -> str:
-    judged = [
-        {
-            "document": 1 + 2 * (seed // 10 % 20),
-            "start": 32 * w,
-            "length": 32,
-            "truth": w % 2 == 0,
-            "judgement": 0.9 - 0.2 * w,
-        }
-        for w in range(4)
-    ]
+    place = {"document": 1 + 2 * (seed // 10 % 20), "length": 32}
+    judged = [place | {"start": 32 * w, "truth": w % 2 == 0, "judgement": 0.9 - 0.2 * w} for w in range(4)]
     return json.dumps({"windows": judged})
 
 
