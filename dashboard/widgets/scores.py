@@ -40,18 +40,24 @@ def _rows(score: Row) -> str:
         return f'<tbody class="lw-grey"><tr>{name}<td colspan=5>no score: {said}</td></tr>{more}</tbody>'
     bare = score["control"] is None
     cells = [
-        _axis(score), escape(interval(score)), "no control" if bare else escape(interval(score, "control")),
+        _axis(score), _bracketed(interval(score)), "no control" if bare else _bracketed(interval(score, "control")),
         "" if bare else _difference(score), number(score["trials"]),
     ]  # fmt: skip
     kind = ' class="lw-grey"' if bare else ""
     return f"<tbody{kind}><tr>{name}{''.join(f'<td>{c}</td>' for c in cells)}</tr>{more}</tbody>"
 
 
+def _bracketed(text: str) -> str:
+    """A number and its interval, between which a line may break."""
+    value, _, rest = text.partition(" [")
+    return f"<i>{escape(value)}</i>" + (f" <i>[{escape(rest)}</i>" if rest else "")
+
+
 def _difference(score: Row) -> str:
     value, lower, upper = (score[f"difference{end}"] for end in ("", "_lower", "_upper"))
     tone = "" if lower is None or lower <= 0 <= upper else "lw-blue" if value > 0 else "lw-red"
     span = "" if lower is None else f" [{signed(lower, 2)}, {signed(upper, 2)}]"
-    return f'<span class="{tone}">{escape(signed(value, 2) + span)}</span>'
+    return f'<span class="{tone}">{_bracketed(signed(value, 2) + span)}</span>'
 
 
 def _axis(score: Row) -> str:
