@@ -22,7 +22,7 @@ from data.store import Workspace
 pytestmark = MARKS
 SMALL = "--sites attn_z:1 --mediators heads --pairs 8 --verify 1 --nodes 6 --edge-nodes 2 --draws 1 --subsets 0"
 LONG = 180_000
-"""Milliseconds for a job that loads a model, on a machine that is busy."""
+"""Milliseconds: a job loads a model, and the machine may be very busy."""
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,7 @@ def evidence(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Ma
 
 def test_an_ablation_from_the_graph_to_the_ledger(page: Page, tiny: tuple[str, Workspace]) -> None:
     address, workspace = tiny
+    page.set_default_timeout(LONG)
     [circuit] = queries.circuits(workspace)
     node = next(n["node"] for n in queries.nodes(workspace, circuit["circuit"]) if n["rank"] == 1)
     page.goto(f"{address}/circuit?node={node}")
@@ -53,7 +54,7 @@ def test_an_ablation_from_the_graph_to_the_ledger(page: Page, tiny: tuple[str, W
     settled(page)
     page.get_by_text("Nothing was changed on this circuit yet").wait_for()
     button.click()
-    page.get_by_role("heading", name="Reproduce").wait_for(timeout=LONG)
+    page.get_by_role("heading", name="Reproduce").wait_for()
     page.get_by_text("✓ verified").first.wait_for()
     [row] = of_interventions.interventions(workspace, of_interventions.Facets())
     assert (row["nodes"], row["circuit"], row["does"]) == ([node], circuit["circuit"], "ablate")
@@ -68,6 +69,7 @@ def test_an_ablation_from_the_graph_to_the_ledger(page: Page, tiny: tuple[str, W
 
 def test_a_path_is_pinned_by_a_click_and_back_undoes_it(page: Page, evidence: tuple[str, Made]) -> None:
     address, made = evidence
+    page.set_default_timeout(LONG)
     page.goto(f"{address}/circuit?size=30")
     row = page.locator("table[aria-label='Strongest paths'] tr.pick").nth(2)
     row.wait_for()
@@ -87,6 +89,7 @@ def test_a_path_is_pinned_by_a_click_and_back_undoes_it(page: Page, evidence: tu
 
 def test_the_reference_is_switched_and_values_are_told_by_keyboard(page: Page, evidence: tuple[str, Made]) -> None:
     address, _ = evidence
+    page.set_default_timeout(LONG)
     page.goto(f"{address}/circuit?size=30")
     page.get_by_role("radio", name="mean", exact=True).or_(
         page.get_by_role("button", name="mean", exact=True)
@@ -105,6 +108,7 @@ def test_the_reference_is_switched_and_values_are_told_by_keyboard(page: Page, e
 def test_evidence_is_legible_in_both_themes(theme: Any, browser: Any, evidence: tuple[str, Made]) -> None:
     address, _ = evidence
     page, faults = watched(browser, color_scheme=theme)
+    page.set_default_timeout(LONG)
     for view in (
         "circuit?size=30&reference=all&spread=pairs",
         "circuits",
