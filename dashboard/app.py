@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import ModuleType
 
 import streamlit as st
@@ -25,10 +25,8 @@ def main(start: str | None = None) -> None:
     """Draws the page that the address names; `start` is the one at the root (the first by ORDER if not given)."""
     st.set_page_config(page_title="Lacewing", page_icon="🪲", layout="wide", initial_sidebar_state="collapsed")
     bits.style()
-    modules = [parts.load("dashboard.pages", name) for name in parts.names("dashboard.pages")]
-    modules.sort(key=lambda module: module.ORDER)
-    names = [module.__name__.rsplit(".", 1)[1] for module in modules]
-    start = start or names[0]
+    modules = known()
+    start = start or next(iter(modules))
     pages = {
         name: st.Page(
             functools.partial(show, module.render),
@@ -37,22 +35,28 @@ def main(start: str | None = None) -> None:
             url_path=name,
             default=name == start,
         )
-        for name, module in zip(names, modules, strict=True)
+        for name, module in modules.items()
     }
     st.session_state["pages"] = pages
     history.mend()
     let_in = login.admitted()
     page = st.navigation(_groups(modules, pages), position="top" if let_in else "hidden")
-    st.session_state["page"] = next((name for name, known in pages.items() if known == page), start)
+    st.session_state["page"] = next((name for name, one in pages.items() if one == page), start)
     if let_in:
         page.run()
 
 
-def _groups(modules: Sequence[ModuleType], pages: Mapping[str, StreamlitPage]) -> dict[str, list[StreamlitPage]]:
+def known() -> dict[str, ModuleType]:
+    """The pages by name, in their order."""
+    found = {name: parts.load("dashboard.pages", name) for name in parts.names("dashboard.pages")}
+    return dict(sorted(found.items(), key=lambda item: item[1].ORDER))
+
+
+def _groups(modules: Mapping[str, ModuleType], pages: Mapping[str, StreamlitPage]) -> dict[str, list[StreamlitPage]]:
     """The pages under their groups' names, groups in the order of their first page."""
     groups: dict[str, list[StreamlitPage]] = {}
-    for module, page in zip(modules, pages.values(), strict=True):
-        groups.setdefault(getattr(module, "GROUP", ""), []).append(page)
+    for name, module in modules.items():
+        groups.setdefault(module.GROUP, []).append(pages[name])
     return groups
 
 

@@ -19,12 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
+from dashboard import app
 from dashboard.config import DashboardConfig
 from dashboard.serve import ADDRESS, command, environment
-from data import queries
 from data.errors import Mistake
 from data.store import Workspace
-from data.words import Feature
 
 BROWSERS = ("/usr/bin/chromium-headless-shell", "/usr/bin/chromium")
 SIZE = {"width": 1400, "height": 1000}
@@ -81,17 +80,11 @@ def browser_path() -> str | None:
 
 
 def views(workspace: Workspace) -> dict[str, str]:
-    """The address of each view worth a picture, by name."""
-    found = {"overview": "/", "features": "/features", "training": "/training"}
-    circuits = queries.circuits(workspace)
-    if circuits:
-        circuit = circuits[0]["circuit"]
-        nodes = [n for n in queries.nodes(workspace, circuit) if n["kind"] == "latent"]
-        best = next((n for n in nodes if n["text"]), nodes[0] if nodes else None)
-        found["circuit"] = f"/circuit?{urlencode({'circuit': circuit})}"
-        if best:
-            found["node"] = f"/circuit?{urlencode({'circuit': circuit, 'node': best['node']})}"
-            found["feature"] = f"/feature?{urlencode({'feature': str(Feature(best['dictionary'], best['latent']))})}"
+    """The address of each view worth a picture, by name: every page, or what its `examples(workspace)` names."""
+    found: dict[str, str] = {}
+    for name, page in app.known().items():
+        shown = page.examples(workspace) if hasattr(page, "examples") else {name: {}}
+        found |= {view: f"/{name}?{urlencode(query)}" if query else f"/{name}" for view, query in shown.items()}
     return found
 
 

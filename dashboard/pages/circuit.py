@@ -25,7 +25,8 @@ from data.queries import of_graph
 
 TITLE = "Circuit"
 ICON = ":material/account_tree:"
-ORDER = 4
+GROUP = "Circuits"
+ORDER = 22
 
 
 def render() -> None:

@@ -21,7 +21,8 @@ from data.queries.of_evidence import SORTS, Facets
 
 TITLE = "Circuits"
 ICON = ":material/hub:"
-ORDER = 3.5
+GROUP = "Circuits"
+ORDER = 21
 ALL = "all"
 Row = Mapping[str, Any]
 LABELS = {"task": "Task", "model_name": "Model", "method": "Method", "metric": "Metric", "ablation": "Reference"}

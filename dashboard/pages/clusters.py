@@ -22,7 +22,8 @@ from data.queries import of_clusters
 
 TITLE = "Clusters"
 ICON = ":material/bubble_chart:"
-ORDER = 33
+GROUP = "Circuits"
+ORDER = 25
 LOW, HIGH = -0.5, 1.5
 """Faithfulness as far as it is drawn: a share of the metric, whose intervals from few contexts can be very wide."""
 

@@ -14,7 +14,8 @@ from data.errors import unknown
 
 TITLE = "Compare"
 ICON = ":material/compare_arrows:"
-ORDER = 31
+GROUP = "Circuits"
+ORDER = 24
 KINDS = "dashboard.compare"
 
 

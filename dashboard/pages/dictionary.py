@@ -26,7 +26,8 @@ from data.queries import of_training
 
 TITLE = "Dictionary"
 ICON = ":material/dictionary:"
-ORDER = 5.2
+GROUP = "Dictionaries"
+ORDER = 32
 
 FIGURES = {
     "explained_variance": ("Explained variance", "of the activation's variance about its mean"),

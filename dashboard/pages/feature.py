@@ -23,7 +23,8 @@ from data.words import Feature
 
 TITLE = "Feature"
 ICON = ":material/target:"
-ORDER = 3
+GROUP = "Features"
+ORDER = 13
 HELP = (
     ("↑ ↓", "walk the examples, once one of them has the focus"),
     ("Enter", "open an example's document, or close it"),

@@ -27,7 +27,8 @@ from data.queries.of_features import Facets
 
 TITLE = "Features"
 ICON = ":material/view_list:"
-ORDER = 2
+GROUP = "Features"
+ORDER = 11
 PAGE = 50
 HEIGHT = "max(24rem, calc(100vh - 19.5rem))"
 

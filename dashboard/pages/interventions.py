@@ -24,7 +24,8 @@ from data.queries.of_interventions import SORTS, VERDICTS, Facets
 
 TITLE = "Interventions"
 ICON = ":material/experiment:"
-ORDER = 4.5
+GROUP = "Circuits"
+ORDER = 23
 PAGE = 50
 ALL = "all"
 BOUND = {"circuit": "of"}

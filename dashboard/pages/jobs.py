@@ -26,7 +26,8 @@ from data.verbs import VERBS
 
 TITLE = "Jobs"
 ICON = ":material/manufacturing:"
-ORDER = 8
+GROUP = "Work"
+ORDER = 61
 
 USUAL = ("train", "harvest", "circuit", "explain", "score", "sweep", "doctor", "intervene")
 """Verbs with a button; the others are in the box beside them."""

@@ -22,6 +22,7 @@ from data import queries
 
 TITLE = "Overview"
 ICON = ":material/home:"
+GROUP = ""
 ORDER = 1
 
 TONES = {"failed": "negative", "killed": "negative", "stalled": "negative", "running": "positive"}

@@ -23,7 +23,8 @@ from data.queries import of_plans
 
 TITLE = "Plans"
 ICON = ":material/calculate:"
-ORDER = 39
+GROUP = "Trust"
+ORDER = 52
 GB = 1e9
 FEW = 4
 """Parts never measured that are listed at once."""

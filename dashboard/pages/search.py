@@ -20,7 +20,8 @@ from data.queries import of_search
 
 TITLE = "Search"
 ICON = ":material/search:"
-ORDER = 2.5
+GROUP = "Features"
+ORDER = 12
 MODES = {"text": "by text", "meaning": "by meaning", "prompt": "by prompt", "example": "by example"}
 HINTS = {
     "text": "words in explanations and labels, such as: plural",

@@ -25,7 +25,8 @@ from data.queries import of_shift
 
 TITLE = "SHIFT"
 ICON = ":material/filter_alt_off:"
-ORDER = 35
+GROUP = "Circuits"
+ORDER = 26
 MEASURES = {"label": "higher is better", "cue": "near 50 % is free of it", "worst group": "higher is better"}
 CHANCE = 0.5
 OWN = ("SHIFT", "SHIFT, retrained")

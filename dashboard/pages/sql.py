@@ -26,8 +26,8 @@ from data.sql_process import Question
 
 TITLE = "SQL"
 ICON = ":material/database_search:"
-GROUP = "Judge"
-ORDER = 43
+GROUP = "Work"
+ORDER = 62
 LONG = 1200
 """Characters of a question that an address can hold; a longer one becomes a saved view."""
 MOST, LARGEST = 500_000, 60_000_000

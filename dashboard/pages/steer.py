@@ -23,7 +23,8 @@ from data.queries import of_search
 
 TITLE = "Steer"
 ICON = ":material/tune:"
-ORDER = 4.2
+GROUP = "Features"
+ORDER = 14
 LIMITS = {"tokens": (1, 200), "seed": (0, 1_000_000), "controls": (0, 8)}
 USUAL = Manner()
 LIMIT = 300.0

@@ -26,7 +26,8 @@ from training.front import HEADINGS, QUALITIES, Point
 
 TITLE = "Training"
 ICON = ":material/show_chart:"
-ORDER = 5
+GROUP = "Dictionaries"
+ORDER = 31
 
 BATCH = (
     Measure("explained_variance", "explained variance", 0.0),

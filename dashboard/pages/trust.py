@@ -14,7 +14,8 @@ from data.errors import unknown
 
 TITLE = "Trust"
 ICON = ":material/verified:"
-ORDER = 37
+GROUP = "Trust"
+ORDER = 51
 SUBJECTS = "dashboard.trust"
 
 
