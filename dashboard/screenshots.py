@@ -65,6 +65,7 @@ def served(workspace: Workspace) -> Iterator[str]:
 
 
 def wait(address: str, process: subprocess.Popen[bytes]) -> None:
+    """Waits until the server answers. Raises `Mistake` when it ends, or does not come up."""
     deadline = time.monotonic() + START
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/_stcore/health") as answer:
@@ -82,9 +83,11 @@ def browser_path() -> str | None:
 def views(workspace: Workspace) -> dict[str, str]:
     """The address of each view worth a picture, by name: every page, or what its `examples(workspace)` names."""
     found: dict[str, str] = {}
-    for name, page in app.known().items():
+    pages = app.known()
+    for name, page in pages.items():
+        place = "/" if name == next(iter(pages)) else f"/{name}"
         shown = page.examples(workspace) if hasattr(page, "examples") else {name: {}}
-        found |= {view: f"/{name}?{urlencode(query)}" if query else f"/{name}" for view, query in shown.items()}
+        found |= {view: f"{place}?{urlencode(query)}" if query else place for view, query in shown.items()}
     return found
 
 

@@ -31,7 +31,12 @@ PARTS = {
     "autointerp/rules": "`Options`, `fires(options, tokens)`, `text(options)`; `places` and `learn` where it has them",
     "autointerp/samplers": "`Options`, `order(strength, generator, options)`: active windows, most wanted first",
     "autointerp/negatives": "`Options`, `order(places, active, generator, options)`: silent windows, most wanted first",
-    "dashboard/pages": "`TITLE`, `render(...)`",
+    "dashboard/pages": "`TITLE`, `ICON`, `GROUP`, `ORDER`, `render()`; `examples(workspace)` where it shows one thing",
+    "dashboard/panels/feature": "`PLACE` (left, right, below), `ORDER`, `render(shown)`: a piece of the Feature page",
+    "dashboard/panels/circuit": "`PLACE` (graph, side, below), `ORDER`, `render(shown)`: a piece of the Circuit page",
+    "dashboard/compare": "`NAME`, `ORDER`, `render()`: two of a kind beside each other",
+    "dashboard/trust": "`NAME`, `ORDER`, `render()`: what methods make of known truths",
+    "dashboard/engine/operations": "`run(room, **request)`: what the process that holds the model can do",
 }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import panels, source, steps
+from dashboard import panels, showcase, source, steps
 from dashboard.panels import ShownCircuit
 from dashboard.panels.circuit import _address
 from dashboard.panels.circuit._picture import picture
@@ -22,11 +22,20 @@ from dashboard.widgets import bits, tokens
 from data import queries
 from data.errors import unknown
 from data.queries import of_graph
+from data.store import Workspace
 
 TITLE = "Circuit"
 ICON = ":material/account_tree:"
 GROUP = "Circuits"
 ORDER = 22
+
+
+def examples(workspace: Workspace) -> showcase.Queries:
+    """A circuit, and one of its nodes."""
+    best = showcase.best(workspace)
+    if not best:
+        return {"circuit": {}}
+    return {"circuit": {"circuit": best.circuit}, "node": {"circuit": best.circuit, "node": best.node}}
 
 
 def render() -> None:

@@ -8,15 +8,23 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dashboard import showcase
 from dashboard.widgets import bits
-from data import parts
+from data import parts, queries
 from data.errors import unknown
+from data.store import Workspace
 
 TITLE = "Compare"
 ICON = ":material/compare_arrows:"
 GROUP = "Circuits"
 ORDER = 24
 KINDS = "dashboard.compare"
+
+
+def examples(workspace: Workspace) -> showcase.Queries:
+    """Two circuits of tasks."""
+    found = [c["circuit"] for c in queries.circuits(workspace) if c["verified"]][:2]
+    return {"compare": dict(zip(("a", "b"), found, strict=True)) if len(found) == 2 else {}}
 
 
 def render() -> None:

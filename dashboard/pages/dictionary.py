@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from dashboard import source, steps
+from dashboard import showcase, source, steps
 from dashboard.widgets import bits, job, plot
 from dashboard.widgets.table import Column, Options, cell, link, row, table
 from dashboard.widgets.tokens import readable
 from data import queries
 from data.errors import unknown
 from data.queries import of_training
+from data.store import Workspace
 
 TITLE = "Dictionary"
 ICON = ":material/dictionary:"
@@ -46,6 +47,12 @@ BESIDE = {
     "random": ("Random", "random directions, as many latents, as many of them active"),
 }
 TONES = {"bad": "negative", "look": "positive", "fine": "quiet"}
+
+
+def examples(workspace: Workspace) -> showcase.Queries:
+    """The dictionary of the feature worth a picture."""
+    best = showcase.best(workspace)
+    return {"dictionary": {"dictionary": best.feature.dictionary} if best else {}}
 
 
 def render() -> None:

@@ -13,12 +13,13 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import look, panels, source
+from dashboard import look, panels, showcase, source
 from dashboard.panels import ShownFeature
 from dashboard.widgets import bits
 from dashboard.widgets.keys import Action, keys
 from data import queries
 from data.queries import of_explanations
+from data.store import Workspace
 from data.words import Feature
 
 TITLE = "Feature"
@@ -29,6 +30,12 @@ HELP = (
     ("↑ ↓", "walk the examples, once one of them has the focus"),
     ("Enter", "open an example's document, or close it"),
 )
+
+
+def examples(workspace: Workspace) -> showcase.Queries:
+    """The feature worth a picture."""
+    best = showcase.best(workspace)
+    return {"feature": {"feature": str(best.feature)} if best else {}}
 
 
 def render() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import address, source, steps, triaged
+from dashboard import address, showcase, source, steps, triaged
 from dashboard.features import beside, filters
 from dashboard.features.rows import COLUMNS, feature, rows
 from dashboard.widgets import bits
@@ -24,6 +24,7 @@ from data import queries
 from data.errors import Mistake
 from data.queries import of_features
 from data.queries.of_features import Facets
+from data.store import Workspace
 
 TITLE = "Features"
 ICON = ":material/view_list:"
@@ -31,6 +32,12 @@ GROUP = "Features"
 ORDER = 11
 PAGE = 50
 HEIGHT = "max(24rem, calc(100vh - 19.5rem))"
+
+
+def examples(workspace: Workspace) -> showcase.Queries:
+    """The list with a feature beside it."""
+    best = showcase.best(workspace)
+    return {"features": {"sort": "circuit effect", "selected": str(best.feature)} if best else {}}
 
 
 def render() -> None:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from dashboard import source, steps
+from dashboard import showcase, source, steps
 from dashboard.search import by_example, by_meaning, by_prompt, by_text
 from dashboard.widgets import bits, box, switch
 from data.errors import unknown
 from data.queries import of_search
+from data.store import Workspace
 
 TITLE = "Search"
 ICON = ":material/search:"
@@ -38,6 +39,11 @@ NOTES = {
 SHOW: dict[str, Callable[[str, tuple[str, ...]], None]] = {
     "text": by_text.show, "meaning": by_meaning.show, "prompt": by_prompt.show, "example": by_example.show,
 }  # fmt: skip
+
+
+def examples(workspace: Workspace) -> showcase.Queries:  # noqa: ARG001 -- the same in every workspace
+    """Which features fire on a text."""
+    return {"search": {"mode": "prompt", "q": "The keys to the old cabinet are on the table."}}
 
 
 def render() -> None:

@@ -13,13 +13,14 @@ from dataclasses import replace
 
 import streamlit as st
 
-from dashboard import asking, source, steering, steps
+from dashboard import asking, showcase, source, steering, steps
 from dashboard.steering import POSITIONS, WAYS, Manner, Wish
 from dashboard.widgets import bits, box, steered
 from dashboard.widgets.tokens import readable
 from data import queries
 from data.errors import Mistake
 from data.queries import of_search
+from data.store import Workspace
 
 TITLE = "Steer"
 ICON = ":material/tune:"
@@ -29,6 +30,12 @@ LIMITS = {"tokens": (1, 200), "seed": (0, 1_000_000), "controls": (0, 8)}
 USUAL = Manner()
 LIMIT = 300.0
 """Seconds that writing may take."""
+
+
+def examples(workspace: Workspace) -> showcase.Queries:
+    """A prompt and a feature to change; nothing is computed until it is asked for."""
+    best = showcase.best(workspace)
+    return {"steer": {"prompt": "The keys to the cabinet", "with": str(best.feature)} if best else {}}
 
 
 def render() -> None:
