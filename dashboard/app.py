@@ -20,12 +20,14 @@ from dashboard.widgets import bits, history
 from data import parts
 from data.errors import Mistake
 
+PAGES = "dashboard.pages"
+
 
 def main(start: str | None = None) -> None:
     """Draws the page that the address names; `start` is the one at the root (the first by ORDER if not given)."""
     st.set_page_config(page_title="Lacewing", page_icon="🪲", layout="wide", initial_sidebar_state="collapsed")
     bits.style()
-    modules = known()
+    modules = parts.in_order(PAGES)
     start = start or next(iter(modules))
     pages = {
         name: st.Page(
@@ -44,12 +46,6 @@ def main(start: str | None = None) -> None:
     st.session_state["page"] = next((name for name, one in pages.items() if one == page), start)
     if let_in:
         page.run()
-
-
-def known() -> dict[str, ModuleType]:
-    """The pages by name, in their order."""
-    found = {name: parts.load("dashboard.pages", name) for name in parts.names("dashboard.pages")}
-    return dict(sorted(found.items(), key=lambda item: item[1].ORDER))
 
 
 def _groups(modules: Mapping[str, ModuleType], pages: Mapping[str, StreamlitPage]) -> dict[str, list[StreamlitPage]]:

@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 from dashboard import app
 from dashboard.config import DashboardConfig
 from dashboard.serve import ADDRESS, command, environment
+from data import parts
 from data.errors import Mistake
 from data.store import Workspace
 
@@ -83,7 +84,7 @@ def browser_path() -> str | None:
 def views(workspace: Workspace) -> dict[str, str]:
     """The address of each view worth a picture, by name: every page, or what its `examples(workspace)` names."""
     found: dict[str, str] = {}
-    pages = app.known()
+    pages = parts.in_order(app.PAGES)
     for name, page in pages.items():
         place = "/" if name == next(iter(pages)) else f"/{name}"
         shown = page.examples(workspace) if hasattr(page, "examples") else {name: {}}

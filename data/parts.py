@@ -55,6 +55,12 @@ def load(package: str, name: str) -> ModuleType:
     return importlib.import_module(f"{package}.{name}")
 
 
+def in_order(package: str) -> dict[str, ModuleType]:
+    """The parts of `package` by name, in the order of their `ORDER`."""
+    found = {name: load(package, name) for name in names(package)}
+    return dict(sorted(found.items(), key=lambda item: item[1].ORDER))
+
+
 def choices(package: str, text: str) -> list[Choice]:
     """`topk,jumprelu:mode=tanh` as parts of `package` with their options; raises `Mistake` on what is not known."""
     if not text.strip():

@@ -29,8 +29,7 @@ def examples(workspace: Workspace) -> showcase.Queries:
 
 def render() -> None:
     """Draws the page."""
-    kinds = {name: parts.load(KINDS, name) for name in parts.names(KINDS)}
-    kinds = dict(sorted(kinds.items(), key=lambda item: item[1].ORDER))
+    kinds = parts.in_order(KINDS)
     asked = st.query_params.get("kind", next(iter(kinds)))
     if asked not in kinds:
         raise unknown("kind of comparison", asked, kinds)

@@ -21,8 +21,7 @@ SUBJECTS = "dashboard.trust"
 
 def render() -> None:
     """Draws the page."""
-    found = {name: parts.load(SUBJECTS, name) for name in parts.names(SUBJECTS)}
-    found = dict(sorted(found.items(), key=lambda item: item[1].ORDER))
+    found = parts.in_order(SUBJECTS)
     asked = st.query_params.get("of", next(iter(found)))
     if asked not in found:
         raise unknown("subject of this page", asked, found)

@@ -72,9 +72,8 @@ class ShownCircuit:
 
 def draw(page: str, place: str, shown: ShownFeature | ShownCircuit) -> None:
     """Draws the panels of `page` (feature, circuit) whose PLACE is `place`, by ORDER."""
-    package = f"dashboard.panels.{page}"
-    found = [parts.load(package, name) for name in parts.names(package)]
-    for row in _rows(sorted((p for p in found if place == p.PLACE), key=lambda p: p.ORDER)):
+    found = parts.in_order(f"dashboard.panels.{page}").values()
+    for row in _rows([panel for panel in found if place == panel.PLACE]):
         spots = st.columns([_width(panel) for panel in row], gap="medium") if len(row) > 1 else [st.container()]
         for panel, spot in zip(row, spots, strict=True):
             with spot:

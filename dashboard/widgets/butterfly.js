@@ -3,13 +3,6 @@ export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector(".root");
 
-  function make(kind, className, text) {
-    const element = document.createElement(kind);
-    if (className) element.className = className;
-    if (text !== undefined) element.textContent = text;
-    return element;
-  }
-
   function wing(side, of) {
     const bar = make("span", `wing ${side}`);
     for (const [kind, value] of [["plus", of.positive], ["minus", -of.negative]]) {

@@ -60,8 +60,8 @@ def styles(name: str) -> str:
 
 @functools.cache
 def script(name: str) -> str:
-    """NAME.PART.js, the parts of a large component, and then NAME.js, which exports it."""
-    return "".join(_text(part.name) for part in [*sorted(HERE.glob(f"{name}.*.js")), HERE / f"{name}.js"])
+    """base.js, NAME.PART.js (the parts of a large component), and then NAME.js, which exports it."""
+    return "".join(map(_text, ["base.js", *sorted(part.name for part in HERE.glob(f"{name}.*.js")), f"{name}.js"]))
 
 
 def mount(name: str, data: Mapping[str, Any] | bytes, key: str, **callbacks: Callable[[], None]) -> Any:

@@ -5,13 +5,6 @@ export default function (component) {
   const root = parentElement.querySelector(".root");
   root.unfolded ??= new Set();
 
-  function make(kind, className, text) {
-    const element = document.createElement(kind);
-    if (className) element.className = className;
-    if (text !== undefined) element.textContent = text;
-    return element;
-  }
-
   const opacity = (value) => data.alpha * Math.log10(1 + 9 * Math.min(Math.max(value / (data.top || 1), 0), 1));
 
   function text(row, texts) {

@@ -5,13 +5,6 @@ export default function (component) {
   const root = parentElement.querySelector(".root");
   root.trigger = component.setTriggerValue;
   const whole = new Intl.NumberFormat("en");
-
-  function make(kind, className, text) {
-    const element = document.createElement(kind);
-    if (className) element.className = className;
-    if (text !== undefined) element.textContent = text;
-    return element;
-  }
   const choose = (name, values) => root.trigger("choose", [name, values]);
   const spelled = (facet, value) => facet.values.find((v) => v.value === value)?.label ?? value;
 

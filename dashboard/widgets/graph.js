@@ -22,13 +22,13 @@ function receive(bytes) {
 
 function build(root, file) {
   const g = { scene: null, data: null, hovered: -1, selected: -1, lasso: null, colours: {}, W: 0, H: 0, camera: camera(), units: { owner: [], groups: [] } };
-  const frame = element("div", "frame"), stage = element("div", "stage"), help = helping();
+  const frame = make("div", "frame"), stage = make("div", "stage"), help = helping();
   g.layers = Object.fromEntries(["back", "base", "top"].map((name) => {
-    const canvas = element("canvas", name);
+    const canvas = make("canvas", name);
     stage.append(canvas);
     return [name, { canvas, pen: canvas.getContext("2d") }];
   }));
-  const top = g.layers.top.canvas, probes = ["paper", "ink", "quiet", "line", "soft", "blue", "red"].map((name) => [name, element("span", `probe ${name}`)]);
+  const top = g.layers.top.canvas, probes = ["paper", "ink", "quiet", "line", "soft", "blue", "red"].map((name) => [name, make("span", `probe ${name}`)]);
   top.tabIndex = 0;
   top.setAttribute("role", "application");
   g.tools = toolbar(g); g.tips = tips(g); g.paint = painter(g); g.seek = seeker(g);

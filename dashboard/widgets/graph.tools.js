@@ -7,15 +7,8 @@ const KEYS = [
   ["/", "search nodes and explanations"], ["Esc", "let go"], ["?", "these keys"],
 ];
 
-function element(kind, className, text = "") {
-  const made = document.createElement(kind);
-  made.className = className;
-  made.textContent = text;
-  return made;
-}
-
 function toolbar(g) {
-  const bar = element("div", "bar"), find = document.createElement("input"), status = element("span", "status");
+  const bar = make("div", "bar"), find = document.createElement("input"), status = make("span", "status");
   const buttons = {};
   find.type = "search"; find.placeholder = "Find a node or text  ( / )"; find.setAttribute("aria-label", "Find a node or explanation");
   status.setAttribute("role", "status");
@@ -27,7 +20,7 @@ function toolbar(g) {
     ["redo", "Redo", "Redo (Shift + U)", () => g.redo()], ["png", "PNG", "Save the picture", () => g.picture()],
     ["full", "Full screen", "Full screen (F)", () => g.full()], ["help", "?", "Keys (?)", () => g.help()],
   ]) {
-    const button = element("button", name, sign);
+    const button = make("button", name, sign);
     button.type = "button"; button.title = title; button.setAttribute("aria-label", title);
     button.addEventListener("click", act);
     bar.append(button); buttons[name] = button;
@@ -42,7 +35,7 @@ function toolbar(g) {
 }
 
 function tips(g) {
-  const tip = element("div", "tip");
+  const tip = make("div", "tip");
   function lines(u) {
     const { scene } = g;
     if (u >= scene.count) {
@@ -61,7 +54,7 @@ function tips(g) {
   function show(u) {
     tip.style.display = u >= 0 ? "block" : "none";
     if (u < 0) return;
-    tip.replaceChildren(...lines(u).map((text, k) => element("div", k === 1 ? "effect" : "", text)));
+    tip.replaceChildren(...lines(u).map((text, k) => make("div", k === 1 ? "effect" : "", text)));
     const [x, y] = g.paint.place(u), w = tip.offsetWidth, h = tip.offsetHeight;
     tip.style.left = `${x + 16 + w < g.W ? x + 16 : Math.max(2, x - w - 16)}px`;
     tip.style.top = `${Math.max(2, Math.min(y - h / 2, g.H - h - 2))}px`;
@@ -70,9 +63,9 @@ function tips(g) {
 }
 
 function helping() {
-  const help = element("dl", "keys");
+  const help = make("dl", "keys");
   help.setAttribute("aria-label", "Keys");
-  for (const [key, what] of KEYS) help.append(element("dt", "", key), element("dd", "", what));
+  for (const [key, what] of KEYS) help.append(make("dt", "", key), make("dd", "", what));
   return help;
 }
 

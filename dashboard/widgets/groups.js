@@ -1,12 +1,6 @@
 // Groups and suggested ones. A name is an input that saves on Enter or when it is left; every act is the trigger `act`.
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component, root = parentElement.querySelector(".root");
-  const make = (kind, className, text = "") => {
-    const made = document.createElement(kind);
-    made.className = className;
-    made.textContent = text;
-    return made;
-  };
   const button = (text, title, message) => {
     const made = make("button", "", text);
     made.type = "button"; made.title = title; made.setAttribute("aria-label", title);

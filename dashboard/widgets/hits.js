@@ -3,13 +3,6 @@ export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const root = parentElement.querySelector(".root");
 
-  function make(kind, className, text) {
-    const element = document.createElement(kind);
-    if (className) element.className = className;
-    if (text !== undefined) element.textContent = text;
-    return element;
-  }
-
   function head(line) {
     const first = make("div", "first");
     const link = make("a", "name", line.name);

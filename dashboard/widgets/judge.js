@@ -8,13 +8,6 @@ export default function (component) {
   if (state.subject !== data.subject) Object.assign(state, { subject: data.subject, shown: !data.hidden, drafts: {}, focus: null });
   state.sent = 0;
 
-  function make(kind, className, text) {
-    const e = document.createElement(kind);
-    if (className) e.className = className;
-    if (text !== undefined) e.textContent = text;
-    return e;
-  }
-
   // A second act on a feature that is about to leave would be about the wrong one.
   function act(what) {
     if (state.sent > Date.now() - 4000) return;

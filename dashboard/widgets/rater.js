@@ -7,13 +7,6 @@ export default function (component) {
   const store = { get: () => { try { return localStorage.getItem(KEY); } catch { return null; } },
     set: (name) => { try { localStorage.setItem(KEY, name); } catch { /* a browser that keeps nothing asks again */ } } };
 
-  function make(kind, className, text) {
-    const e = document.createElement(kind);
-    if (className) e.className = className;
-    if (text !== undefined) e.textContent = text;
-    return e;
-  }
-
   function form(value) {
     const line = make("form", "line"), label = make("label", "", "Your name"), input = make("input"), save = make("button", "", "Save");
     Object.assign(input, { value, maxLength: data.longest, id: "rater", autocomplete: "off", spellcheck: false });

@@ -12,13 +12,6 @@ export default function (component) {
   const order = (root.order ??= { column: null, up: true });
   root.data = data;
   root.trigger = component.setTriggerValue;
-
-  function make(kind, className, text) {
-    const element = document.createElement(kind);
-    if (className) element.className = className;
-    if (text !== undefined) element.textContent = text;
-    return element;
-  }
   const value = (cell) => (cell !== null && typeof cell === "object" ? cell : { text: cell });
   const key = (cell) => { const v = value(cell); return v.sort ?? v.text ?? ""; };
 

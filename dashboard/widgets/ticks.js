@@ -6,13 +6,6 @@ export default function (component) {
   const root = parentElement.querySelector(".root");
   const ticked = new Set(data.ticked);
 
-  function make(kind, className, text) {
-    const element = document.createElement(kind);
-    if (className) element.className = className;
-    if (text !== undefined) element.textContent = text;
-    return element;
-  }
-
   // An interval between -1 and 1, with a mark at nought; grey where it holds nought.
   function span(of) {
     const svg = document.createElementNS(NS, "svg"), x = (v) => 4 + 36 * (1 + Math.max(-1, Math.min(1, v)));
