@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlencode
 
+from PIL import Image
+
 from dashboard import app
 from dashboard.config import DashboardConfig
 from dashboard.serve import ADDRESS, command, environment
@@ -113,7 +115,14 @@ def take(workspace: Workspace, folder: Path, *, whole: bool = False) -> list[Pat
                 made.append(folder / f"{name}-{theme}.png")
                 _save(page, made[-1], whole)
         browser.close()
+    (folder / "README.md").write_text(_gallery(list(views(workspace))))
     return made
+
+
+def _gallery(names: list[str]) -> str:
+    """All pictures on one page, light beside dark."""
+    rows = [f"| {name} | ![{name}, light]({name}-light.png) | ![{name}, dark]({name}-dark.png) |" for name in names]
+    return "\n".join(["# All pages", "", "| | light | dark |", "| --- | --- | --- |", *rows, ""])
 
 
 def _save(page: object, path: Path, whole: bool) -> None:
@@ -123,6 +132,8 @@ def _save(page: object, path: Path, whole: bool) -> None:
         page.set_viewport_size(SIZE | {"height": height})  # pyright: ignore[reportAttributeAccessIssue]
         page.wait_for_timeout(400)  # pyright: ignore[reportAttributeAccessIssue]
     page.screenshot(path=str(path))  # pyright: ignore[reportAttributeAccessIssue]
+    with Image.open(path) as picture:  # a page has few colours: a palette of them is a third of the size
+        picture.convert("RGB").quantize(256).save(path, optimize=True)
     page.set_viewport_size(SIZE)  # pyright: ignore[reportAttributeAccessIssue]
 
 

@@ -98,8 +98,15 @@ def _totals(lines: Sequence[Row], config: Row) -> None:
 
 
 def _span(lines: Sequence[Row]) -> str:
-    low, high = _sum(lines, "hours_lower"), _sum(lines, "hours_upper")
-    return f"{short(low)} to {short(high)}, parts one after the other" if low is not None else "no range"
+    """The range of the sum; a part measured in one piece has none of its own, and stands in it with its one figure."""
+    if all(line["hours_lower"] is None for line in lines):
+        return "no range"
+    timed = [line for line in lines if line["hours"] is not None]
+    low, high = (
+        sum(line["hours"] if line[end] is None else line[end] for line in timed)
+        for end in ("hours_lower", "hours_upper")
+    )
+    return f"{short(low)} to {short(high)}, parts one after the other"
 
 
 def short(value: float | None) -> str:

@@ -62,7 +62,7 @@ def _timed(work: Work, number: int) -> tuple[float, float]:
 
 
 def tables(setting: Setting) -> Iterator[Table]:
-    with _workspace(setting) as workspace:
+    with large(setting) as workspace:
         rounds = setting.of(60, 2)
         yield _first(workspace)
         yield _asked("Queries", _queries(workspace), rounds)
@@ -71,7 +71,8 @@ def tables(setting: Setting) -> Iterator[Table]:
 
 
 @contextmanager
-def _workspace(setting: Setting) -> Iterator[Workspace]:
+def large(setting: Setting) -> Iterator[Workspace]:
+    """The large workspace: the one that LACEWING_BIG names, or a new one, gone on leaving."""
     if given := os.environ.get("LACEWING_BIG"):
         yield Workspace.open(given)
         return

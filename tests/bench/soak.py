@@ -1,6 +1,6 @@
 """Ten minutes of eight browser sessions beside three writing processes: what fails, what is lost, what grows.
 
-1. A large workspace is generated (`big`) and served as a user serves it.
+1. A large workspace (`bench.dashboard.large`; written to) is served as a user serves it.
 2. Each session goes round the pages at random: a facet, a feature, a node of the large circuit, a search.
 3. Three processes write all the while, as runs do: labels, scores of new explanations, parts with heartbeats.
 4. Afterwards every row that a writer was told is committed must be there; the server's memory is read every second.
@@ -16,7 +16,6 @@ import multiprocessing
 import random
 import re
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,10 +23,9 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from urllib.parse import urlencode
 
-import big
 import pyarrow as pa
+from bench.dashboard import large
 from bench.harness import Setting, Table
-from big import Sizes
 from playwright.async_api import Browser, Page, async_playwright
 
 from dashboard.screenshots import Server, browser_path, server
@@ -50,11 +48,8 @@ class Seen:
 
 
 def tables(setting: Setting) -> Iterator[Table]:
-    with tempfile.TemporaryDirectory() as folder:
-        sizes = setting.of(
-            Sizes(), Sizes(features=2000, latents=500, rows=40_000, explanations=600, nodes=400, edges=1600)
-        )
-        yield soak(big.make(Path(folder) / "workspace", sizes), setting.of(600.0, 20.0))
+    with large(setting) as workspace:
+        yield soak(workspace, setting.of(600.0, 20.0))
 
 
 def soak(workspace: Workspace, seconds: float) -> Table:
