@@ -66,6 +66,7 @@ def test_enter_opens_the_feature_and_back_returns_to_it(listed: Page) -> None:
     wanted = latent(listed, 49)
     listed.keyboard.press("Enter")
     listed.wait_for_url(re.compile(rf"/feature\?feature=\w{{16}}(/|%2F){wanted}$"))
+    listed.get_by_text("Examples", exact=True).wait_for()  # the address is there before the page is
     listed.go_back()
     listed.wait_for_url(re.compile("/features"))
     beside(listed, 49)
