@@ -34,6 +34,12 @@ START = 60.0
 """Seconds the server may take to come up."""
 
 
+SETTLED = "!document.querySelector('[data-testid=stApp][data-test-script-state=running]')"
+"""Whether a page runs nothing any more."""
+PATIENCE = 180_000
+"""Milliseconds that a page may take."""
+
+
 @dataclass(frozen=True)
 class Server:
     """A server of some workspace."""
@@ -110,8 +116,9 @@ def take(workspace: Workspace, folder: Path, *, whole: bool = False) -> list[Pat
             for name, view in views(workspace).items():
                 page.goto(address + view)
                 page.wait_for_selector(".lw-head, .lw-mistake")
-                page.wait_for_function("!document.querySelector('[data-testid=stStatusWidget]')")
                 page.wait_for_timeout(700)  # until the components have drawn themselves
+                page.wait_for_function(SETTLED, timeout=PATIENCE)  # the model may have to be loaded first
+                page.wait_for_timeout(700)
                 made.append(folder / f"{name}-{theme}.png")
                 _save(page, made[-1], whole)
         browser.close()

@@ -37,7 +37,7 @@ HEIGHT = "max(24rem, calc(100vh - 19.5rem))"
 def examples(workspace: Workspace) -> showcase.Queries:
     """The list with a feature beside it."""
     best = showcase.best(workspace)
-    return {"features": {"sort": "circuit effect", "selected": str(best.feature)} if best else {}}
+    return {"features": {"sort": "-effect", "selected": str(best.feature)} if best else {}}
 
 
 def render() -> None:

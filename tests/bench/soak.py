@@ -28,7 +28,7 @@ from bench.dashboard import large
 from bench.harness import Setting, Table
 from playwright.async_api import Browser, Page, async_playwright
 
-from dashboard.screenshots import Server, browser_path, server
+from dashboard.screenshots import SETTLED, Server, browser_path, server
 from data import queries
 from data.store import Workspace, append
 from data.words import Feature
@@ -36,7 +36,6 @@ from data.words import Feature
 SESSIONS = 8
 PAUSE = 1.0
 """Seconds that a person looks before the next click, at most twice that."""
-SETTLED = "!document.querySelector('[data-testid=stApp][data-test-script-state=running]')"
 
 
 @dataclass

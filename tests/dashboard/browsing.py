@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
-from dashboard.screenshots import browser_path
+from dashboard.screenshots import SETTLED, browser_path
 
 MARKS = [
     pytest.mark.browser,
@@ -54,4 +54,4 @@ def foreign(url: str) -> bool:
 def settled(page: Page) -> None:
     """Waits until Streamlit has drawn the page and runs nothing."""
     page.wait_for_selector(".lw-head, .lw-mistake")
-    page.wait_for_function("!document.querySelector('[data-testid=stApp][data-test-script-state=running]')")
+    page.wait_for_function(SETTLED)

@@ -19,7 +19,7 @@ from dashboard import steps
 from dashboard.config import DashboardConfig
 from dashboard.screenshots import served, views
 from dashboard.serve import command, environment, serve
-from data import queries, runs
+from data import parts, queries, runs
 from data.config import docs
 from data.errors import Mistake
 from data.ports import check_port
@@ -61,10 +61,14 @@ def test_the_server_answers(made: Made) -> None:
         assert answer.status == 200
 
 
-def test_the_views_of_a_workspace(made: Made) -> None:
+def test_every_page_has_a_picture(made: Made, workspace: Workspace) -> None:
+    pages = parts.names("dashboard.pages")
     found = views(made.workspace)
-    assert list(found) == ["overview", "features", "training", "circuit", "node", "feature"]
+    assert set(found) == {*pages, "node"}
+    assert found["overview"] == "/"
     assert re.fullmatch(r"/feature\?feature=\w{16}%2F\d+", found["feature"])
+    assert found["node"].startswith(found["circuit"] + "&node=")
+    assert set(views(workspace)) == set(pages)  # an empty one
 
 
 @pytest.mark.parametrize("module", ["dashboard.config", "dashboard.serve"])
