@@ -134,7 +134,7 @@ VERBS = {
         "autointerp.scale.plan_config:PlanConfig",
         "autointerp.scale.plan:plan_autointerp",
     ),
-    "dashboard": Verb("browse it all", "dashboard.config:DashboardConfig", "dashboard.serve:serve"),
+    "dashboard": Verb("browse it all", "dashboard.config:DashboardConfig", "dashboard.serve:serve", True),
     "sql": Verb("ask the store in SQL, read-only", "data.sql:SqlConfig", "lacewing:print_sql"),
     "runs": Verb("list the runs", "data.sql:RunsConfig", "lacewing:print_runs"),
 }

@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import judging, listing, rater, source, steps
+from dashboard import judging, listing, rater, showcase, source, steps
 from dashboard.export import listing as export
 from dashboard.widgets import bits
 from dashboard.widgets.table import Column, Options, cell, effect, link, row, table
@@ -20,6 +20,7 @@ from dashboard.widgets.tokens import readable
 from data import judgement, queries
 from data.errors import Mistake
 from data.queries import of_judgement
+from data.store import Workspace
 
 TITLE = "Lists"
 ICON = ":material/checklist:"
@@ -29,6 +30,12 @@ SHOWN = 500
 """Members that the table shows; the files hold all."""
 
 Row = Mapping[str, Any]
+
+
+def examples(workspace: Workspace) -> showcase.Queries:
+    """The longest list of features."""
+    found = max(of_judgement.lists(workspace), key=lambda one: one["features"], default=None)
+    return {"lists": {"list": found["list"]} if found else {}}
 
 
 def render() -> None:
