@@ -30,21 +30,25 @@ NAMES = {"label": "label", "rating": "rating", "note": "note", "triage": "skip",
 def face_of_feature(who: str, feature: Feature, explanations: Sequence[Row]) -> dict[str, Any]:
     """What `judge.js` shows of a feature; of `explanations` those that failed are left out."""
     given = source.ask(of_judgement.ratings, feature, who) if who else {}
-    labels = source.ask(of_judgement.labels, feature)
     texts = [e for e in explanations if e["text"]]
     item = f"feature {feature}"
-    return face_of(who, str(feature), item, *(e["explanation"] for e in texts)) | {
+    said = source.ask(of_judgement.said, str(feature), item, feature)
+    return _face(who, said, str(feature), item, *(e["explanation"] for e in texts)) | {
         "explanations": [_explanation(e, who, given) for e in texts],
         "unexplained": "It has no explanation to rate; give it a label.",
-        "label": next((row["text"] for row in labels if row["author"] == who), ""),
-        "labels": [[row["author"], readable(row["text"], 200)] for row in labels if row["author"] != who],
+        "label": next((row["text"] for row in said.labels if row["author"] == who), ""),
+        "labels": [[row["author"], readable(row["text"], 200)] for row in said.labels if row["author"] != who],
     }
 
 
 def face_of(who: str, subject: str, member: str = "", *more: str) -> dict[str, Any]:
     """What `judge.js` shows of a circuit or node: a note, and the lists that `member` is in. An undo is of these alone,
     and of what `more` names."""
-    notes = source.ask(of_judgement.notes, subject)
+    return _face(who, source.ask(of_judgement.said, subject, member), subject, member, *more)
+
+
+def _face(who: str, said: of_judgement.Said, subject: str, member: str, *more: str) -> dict[str, Any]:
+    notes = said.notes
     things = [thing for thing in (subject, member, *more) if thing]
     standing = source.ask(of_judgement.last, who, *things) if who else None
     return {
@@ -57,7 +61,7 @@ def face_of(who: str, subject: str, member: str = "", *more: str) -> dict[str, A
         "labels": [],
         "note": next((row["text"] for row in notes if row["rater"] == who), ""),
         "notes": [[row["rater"], readable(row["text"], 400)] for row in notes if row["rater"] != who],
-        "lists": _lists(member) if member else None,
+        "lists": _lists(said) if member else None,
         "undo": told(standing),
         "things": things,
         "keys": False,
@@ -97,10 +101,9 @@ def _worth(e: Row) -> str:
     return f" · {e['scorer']} {bits.number(e['score'], 2)}{against}"
 
 
-def _lists(item: str) -> dict[str, Any]:
-    inside = source.ask(of_judgement.lists_with, item)
+def _lists(said: of_judgement.Said) -> dict[str, Any]:
     names = [row["name"] for row in source.ask(of_judgement.lists)]
-    return {"known": list(dict.fromkeys(names)), "member": [[row["list"], row["name"]] for row in inside]}
+    return {"known": list(dict.fromkeys(names)), "member": [[row["list"], row["name"]] for row in said.lists]}
 
 
 def perform(act: Mapping[str, Any], *, member: str = "", about: str = "feature", text: str = "") -> bool:

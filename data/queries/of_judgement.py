@@ -7,10 +7,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from data.errors import unknown
-from data.queries.base import Row, rows
+from data.queries.base import Row, asked, rows
 from data.store import Workspace
 from data.words import Feature
 
@@ -29,14 +30,37 @@ REASONS = (
 )
 
 
+LABELS = """select author, text, written from labels where dictionary = ? and latent = ?
+    qualify row_number() over (partition by author order by written desc) = 1 order by written desc"""
+NOTES = """select rater, value as text, written from current_judgements where kind = 'note' and subject = ?
+    order by number desc"""
+LISTS = """select l.subject as list, l.value as name from current_judgements m
+    join current_judgements l on l.kind = 'list' and l.subject = m.subject
+    where m.kind = 'member' and m.item = ? order by lower(name)"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What people said of one thing, as `labels` and `notes` tell it, and the lists that it is in, by name."""
+
+    labels: list[Row]
+    notes: list[Row]
+    lists: list[Row]
+
+
+def said(workspace: Workspace, subject: str, item: str = "", feature: Feature | None = None) -> Said:
+    """What is said of `subject`, the lists that hold `item`, and the labels of `feature`, through one connection."""
+    with workspace.read() as db:
+        return Said(
+            asked(db, LABELS, [feature.dictionary, feature.latent]) if feature else [],
+            asked(db, NOTES, [subject]),
+            asked(db, LISTS, [item]) if item else [],
+        )
+
+
 def labels(workspace: Workspace, feature: Feature) -> list[Row]:
     """The newest label of each author, newest first."""
-    return rows(
-        workspace,
-        """select author, text, written from labels where dictionary = ? and latent = ?
-           qualify row_number() over (partition by author order by written desc) = 1 order by written desc""",
-        [feature.dictionary, feature.latent],
-    )
+    return rows(workspace, LABELS, [feature.dictionary, feature.latent])
 
 
 def ratings(workspace: Workspace, feature: Feature, rater: str) -> dict[str, dict[str, int]]:
@@ -56,12 +80,7 @@ def ratings(workspace: Workspace, feature: Feature, rater: str) -> dict[str, dic
 
 def notes(workspace: Workspace, subject: str) -> list[Row]:
     """Notes on a feature, circuit or node, newest first."""
-    return rows(
-        workspace,
-        """select rater, value as text, written from current_judgements where kind = 'note' and subject = ?
-           order by number desc""",
-        [subject],
-    )
+    return rows(workspace, NOTES, [subject])
 
 
 def lists(workspace: Workspace) -> list[Row]:
@@ -95,17 +114,6 @@ def members(workspace: Workspace, wanted: str, limit: int = 20_000) -> list[str]
         [wanted, limit],
     )
     return [row["item"] for row in found]
-
-
-def lists_with(workspace: Workspace, item: str) -> list[Row]:
-    """The lists that hold `item`, by name."""
-    return rows(
-        workspace,
-        """select l.subject as list, l.value as name from current_judgements m
-           join current_judgements l on l.kind = 'list' and l.subject = m.subject
-           where m.kind = 'member' and m.item = ? order by lower(name)""",
-        [item],
-    )
 
 
 def last(workspace: Workspace, rater: str, *things: str) -> Row | None:

@@ -104,7 +104,7 @@ def test_a_deleted_list_comes_back_whole(workspace: Workspace) -> None:
     undo(workspace, "ada")
     row = of_judgement.list_of(workspace, name)
     assert (row["name"], row["features"], row["circuits"]) == ("Nouns", 1, 1)
-    assert of_judgement.lists_with(workspace, "feature d/1") == [{"list": name, "name": "Nouns"}]
+    assert of_judgement.said(workspace, "d/1", "feature d/1").lists == [{"list": name, "name": "Nouns"}]
 
 
 def test_a_rating_is_hidden_until_one_has_rated_oneself(explained: Workspace) -> None:
