@@ -101,11 +101,8 @@ def addresses(workspace: Workspace) -> list[str]:
     features = [Feature(row["dictionary"], row["latent"]) for row in chosen]
     found = [f"/feature?{urlencode({'feature': str(feature)})}" for feature in features]
     found += [f"/circuit?{urlencode({'circuit': large['circuit'], 'node': row['node']})}" for row in nodes]
-    found += [
-        f"/features?{urlencode({'state': state, 'page': str(page)})}"
-        for state in ("any", "dead")
-        for page in range(1, 40)
-    ]
+    for narrowed in ({}, {"state": "dead"}):
+        found += [f"/features?{urlencode(narrowed | {'page': str(page)})}" for page in range(1, 40)]
     return found + ["/", "/training"] * 10
 
 
