@@ -87,7 +87,7 @@ class Workspace:
             yield connection
             connection.commit()
             with contextlib.suppress(duckdb.Error):
-                # Left to closing, the log is put away after the lock is given up, and a row of the next writer can go with it.
+                # Left to closing, the log is put away after the lock is given up: a row of the next writer can go with it.
                 connection.execute("checkpoint")
         except BaseException:
             with contextlib.suppress(duckdb.Error):
