@@ -75,11 +75,6 @@ class Vectors:
         return sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))[:count]
 
 
-def stamp(folder: Path) -> str:
-    """A name for the state of the folder: it changes with every piece."""
-    return digest(sorted(path.name for path in folder.glob("*.keys.npy")))
-
-
 def write(folder: Path, keys: Sequence[str], vectors: Float[np.ndarray, "texts width"]) -> str:
     """Adds a piece and returns its name. Raises `Mistake` when it cannot be written."""
     name = digest(list(keys))

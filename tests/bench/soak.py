@@ -11,6 +11,7 @@ A failed read is a page with an exception box, a sentence that something cannot 
 from __future__ import annotations
 
 import asyncio
+import collections
 import datetime
 import multiprocessing
 import random
@@ -34,6 +35,8 @@ from data.store import Workspace, append
 from data.words import Feature
 
 SESSIONS = 8
+MINUTE = 60.0
+"""Seconds after which memory should grow no more."""
 PAUSE = 1.0
 """Seconds that a person looks before the next click, at most twice that."""
 
@@ -70,8 +73,8 @@ def soak(workspace: Workspace, seconds: float) -> Table:
     return _table(seconds, seen, memory, sum(committed.values()), lost)
 
 
-def _table(seconds: float, seen: Seen, memory: list[float], written: int, lost: int) -> Table:
-    after = memory[60:] or memory
+def _table(seconds: float, seen: Seen, memory: list[tuple[float, float]], written: int, lost: int) -> Table:
+    after = [megabytes for second, megabytes in memory if second >= MINUTE] or [memory[-1][1]]
     table = Table(f"{SESSIONS} sessions beside {len(WRITERS)} writers for {seconds:.0f} s", ("", "value"))
     found = sorted(seen.seconds)
     table.rows += [
@@ -85,7 +88,8 @@ def _table(seconds: float, seen: Seen, memory: list[float], written: int, lost: 
         ("memory at the end, MB", after[-1]),
         ("growth", after[-1] / after[0] - 1),
     ]
-    table.notes += [f"`{fault[:300]}`" for fault in seen.faults[:5]]
+    kinds = collections.Counter(re.sub(r"https?://[^ ]*|[0-9a-f]{16}|\d+", "…", fault)[:200] for fault in seen.faults)
+    table.notes += [f"{many} times `{kind}`" for kind, many in kinds.most_common()]
     return table
 
 
@@ -106,7 +110,7 @@ def addresses(workspace: Workspace) -> list[str]:
     return found + ["/", "/training"] * 10
 
 
-async def _sessions(served: Server, places: list[str], seconds: float) -> tuple[Seen, list[float]]:
+async def _sessions(served: Server, places: list[str], seconds: float) -> tuple[Seen, list[tuple[float, float]]]:
     seen, memory = Seen(), []
     until = time.monotonic() + seconds
     async with async_playwright() as playwright:
@@ -120,9 +124,10 @@ async def _sessions(served: Server, places: list[str], seconds: float) -> tuple[
     return seen, memory
 
 
-async def _watch(pid: int, until: float, memory: list[float]) -> None:
+async def _watch(pid: int, until: float, memory: list[tuple[float, float]]) -> None:
+    began = time.monotonic()
     while time.monotonic() < until:
-        memory.append(resident(pid))
+        memory.append((time.monotonic() - began, resident(pid)))
         await asyncio.sleep(1)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from generated import Made, make
 
+from dashboard import jobs
 from dashboard.screenshots import browser_path, served
+from data.store import Workspace
 
 
 @pytest.fixture(scope="session")
@@ -103,3 +107,18 @@ def page(browser: Any) -> Iterator[Any]:
     assert found.locator(".stException").count() == 0
     assert faults == []
     found.context.close()
+
+
+@pytest.fixture
+def pretending(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """`pretending(code)`: jobs run this Python instead of the command, its words after it."""
+    return lambda code: monkeypatch.setattr(jobs, "LACEWING", (sys.executable, "-S", "-c", code))
+
+
+@pytest.fixture
+def ended(workspace: Workspace) -> Iterator[None]:
+    """Leaves no job behind."""
+    yield
+    for job in jobs.jobs(workspace):
+        if jobs.lives(job) and job.keeper:
+            os.killpg(job.keeper, signal.SIGKILL)

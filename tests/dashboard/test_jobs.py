@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,23 +21,9 @@ from data import queries, runs
 from data.errors import Mistake
 from data.store import Workspace
 
+pytestmark = pytest.mark.usefixtures("ended")
 PATIENCE = 60.0
 """Seconds: the machine may be busy."""
-
-
-@pytest.fixture
-def pretending(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """`pretending(code)`: jobs run this Python instead of the command, its words after it."""
-    return lambda code: monkeypatch.setattr(jobs, "LACEWING", (sys.executable, "-S", "-c", code))
-
-
-@pytest.fixture(autouse=True)
-def ended(workspace: Workspace) -> Iterator[None]:
-    """Leaves no job behind."""
-    yield
-    for job in jobs.jobs(workspace):
-        if jobs.lives(job) and job.keeper:
-            os.killpg(job.keeper, signal.SIGKILL)
 
 
 def until(workspace: Workspace, job: jobs.Job, *words: str) -> jobs.Seen:

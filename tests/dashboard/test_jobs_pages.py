@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +16,9 @@ from streamlit.testing.v1 import AppTest
 from dashboard import jobs
 from data.store import Workspace
 
+pytestmark = pytest.mark.usefixtures("ended")
 Show = Callable[..., Shown]
 HANG = "import time; print('here', flush=True); time.sleep(120)"
-
-
-@pytest.fixture
-def pretending(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    return lambda code: monkeypatch.setattr(jobs, "LACEWING", (sys.executable, "-S", "-c", code))
-
-
-@pytest.fixture(autouse=True)
-def ended(workspace: Workspace) -> Iterator[None]:
-    yield
-    for job in jobs.jobs(workspace):
-        if jobs.lives(job) and job.keeper:
-            os.killpg(job.keeper, signal.SIGKILL)
 
 
 def over(workspace: Workspace) -> jobs.Seen:
