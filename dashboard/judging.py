@@ -31,14 +31,18 @@ def face_of_feature(who: str, feature: Feature, explanations: Sequence[Row]) -> 
     """What `judge.js` shows of a feature; of `explanations` those that failed are left out."""
     given = source.ask(of_judgement.ratings, feature, who) if who else {}
     texts = [e for e in explanations if e["text"]]
-    item = f"feature {feature}"
-    said = source.ask(of_judgement.said, str(feature), item, feature)
-    return _face(who, said, str(feature), item, *(e["explanation"] for e in texts)) | {
+    said = of_feature(feature)
+    return _face(who, said, str(feature), f"feature {feature}", *(e["explanation"] for e in texts)) | {
         "explanations": [_explanation(e, who, given) for e in texts],
         "unexplained": "It has no explanation to rate; give it a label.",
         "label": next((row["text"] for row in said.labels if row["author"] == who), ""),
         "labels": [[row["author"], readable(row["text"], 200)] for row in said.labels if row["author"] != who],
     }
+
+
+def of_feature(feature: Feature) -> of_judgement.Said:
+    """What people say of a feature."""
+    return source.ask(of_judgement.said, str(feature), f"feature {feature}", feature)
 
 
 def face_of(who: str, subject: str, member: str = "", *more: str) -> dict[str, Any]:

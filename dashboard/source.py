@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +23,8 @@ from data.store import Workspace
 Answer = TypeVar("Answer")
 PATIENCE = 5.0
 """Seconds to wait for a writer: writes take milliseconds, and a person is watching."""
+_OPENED = threading.local()
+"""`stack`: what closes the file when a thread's `together` ends."""
 
 
 def workspace() -> Workspace:
@@ -36,9 +40,26 @@ def workspace() -> Workspace:
 def ask(query: Callable[..., Answer], *arguments: Any, **options: Any) -> Answer:
     """The answer of `query(workspace, ...)`, remembered until the records change."""
     shown = workspace()
-    named = tuple(sorted(options.items()))
+    named, version = tuple(sorted(options.items())), queries.version(shown)
     name = f"{query.__module__}.{query.__qualname__}"
-    return _remember(str(shown.folder), queries.version(shown), name, arguments, named, _query=query)
+    if _newest().get(shown.folder) != version:  # answers of older records are never asked for again
+        _newest()[shown.folder] = version
+        _remember.clear()
+    return _remember(str(shown.folder), version, name, arguments, named, _query=query)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """What is asked within is asked of one opening of the file, made when something is not remembered.
+
+    To open a large file takes longer than most questions do. Nothing else should be done within: no run can write.
+    """
+    with contextlib.ExitStack() as opened:
+        _OPENED.stack = opened
+        try:
+            yield
+        finally:
+            _OPENED.stack = None
 
 
 def share(query: Callable[..., Answer], *arguments: Any, state: str) -> Answer:
@@ -55,6 +76,12 @@ def _check(folder: str, version: str) -> None:  # noqa: ARG001 -- the version is
     Workspace.open(folder, patience=PATIENCE)
 
 
+@st.cache_resource
+def _newest() -> dict[Path, str]:
+    """The version of the records that was asked last, by workspace."""
+    return {}
+
+
 @st.cache_data(max_entries=256, show_spinner=False)
 def _remember(
     folder: str,
@@ -64,7 +91,10 @@ def _remember(
     options: tuple[tuple[str, Any], ...],
     _query: Callable[..., Any],
 ) -> Any:
-    return _query(Workspace(Path(folder), patience=PATIENCE), *arguments, **dict(options))
+    shown, stack = Workspace(Path(folder), patience=PATIENCE), getattr(_OPENED, "stack", None)
+    if stack:
+        stack.enter_context(shown.read())
+    return _query(shown, *arguments, **dict(options))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -2,8 +2,8 @@
 
 1. `Workspace.open` makes the folder if asked to, and brings the schema up to date (one transaction a migration).
 2. `read()` and `write()` open the file, do their work and close it: DuckDB lets a writer exclude all readers and a
-   reader exclude the writer, so nobody keeps a connection. A lock held by another process is waited for, with
-   jitter, up to a bound; then a `Mistake` says who to look for.
+   reader exclude the writer, so nobody keeps a connection (`door`: threads of one process that read share one). A lock
+   held by another process is waited for, with jitter, up to a bound; then a `Mistake` says who to look for.
 3. `append` puts records (mappings of column to value) into a table; missing columns are NULL.
 4. `write_part` writes Parquet aside and renames it, so a reader never sees half a file; parts need no lock.
 
@@ -15,8 +15,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data.door import LockedError, door
 from data.errors import Mistake
 
 FILE = "lacewing.duckdb"
@@ -72,29 +71,24 @@ class Workspace:
 
         Raises `Mistake` when another process still holds the file after `self.patience` seconds.
         """
-        connection = _connect(self.path, read_only=True, patience=self.patience)
-        try:
+        with _opened(self.path, self.patience, read_only=True) as connection:
             yield connection
-        finally:
-            connection.close()
 
     @contextlib.contextmanager
     def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A short transaction: committed on leaving, rolled back on any exception."""
-        connection = _connect(self.path, read_only=False, patience=self.patience)
-        try:
-            connection.begin()
-            yield connection
-            connection.commit()
-            with contextlib.suppress(duckdb.Error):
-                # Left to closing, the log is put away after the lock is given up: a row of the next writer can go with it.
-                connection.execute("checkpoint")
-        except BaseException:
-            with contextlib.suppress(duckdb.Error):
-                connection.rollback()
-            raise
-        finally:
-            connection.close()
+        with _opened(self.path, self.patience, read_only=False) as connection:
+            try:
+                connection.begin()
+                yield connection
+                connection.commit()
+                with contextlib.suppress(duckdb.Error):
+                    # Left to closing, the log is put away after the lock is given up: the next writer's row can go with it.
+                    connection.execute("checkpoint")
+            except BaseException:
+                with contextlib.suppress(duckdb.Error):
+                    connection.rollback()
+                raise
 
     def _migrate(self, create: bool) -> None:
         known = migrations()
@@ -157,22 +151,18 @@ def _column(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | tuple) else value
 
 
-def _connect(path: Path, *, read_only: bool, patience: float) -> duckdb.DuckDBPyConnection:
-    deadline = time.monotonic() + patience
-    while True:
+@contextlib.contextmanager
+def _opened(path: Path, patience: float, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+    shared = door(path)
+    with contextlib.ExitStack() as stack:
         try:
-            return duckdb.connect(str(path), read_only=read_only)
+            way = shared.reading(patience) if read_only else shared.writing(patience)
+            connection = stack.enter_context(way)
+        except LockedError as error:
+            raise Mistake(
+                f"{path} has been locked by another process for {patience:.0f} seconds. Close the program that "
+                f"holds it open (a DuckDB shell, perhaps) and run the command again; nothing was lost."
+            ) from error
         except duckdb.IOException as error:
-            if "lock" not in str(error).lower():
-                raise Mistake(f"{path} cannot be opened as a DuckDB file: {str(error).splitlines()[0]}") from error
-            if time.monotonic() > deadline:
-                raise Mistake(
-                    f"{path} has been locked by another process for {patience:.0f} seconds. Close the program that "
-                    f"holds it open (a DuckDB shell, perhaps) and run the command again; nothing was lost."
-                ) from error
-            time.sleep(0.02 + random.random() * 0.08)
-        except duckdb.ConnectionException:
-            # Another thread of this process (the dashboard's) has the file open in the other mode for a moment.
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.02 + random.random() * 0.08)
+            raise Mistake(f"{path} cannot be opened as a DuckDB file: {str(error).splitlines()[0]}") from error
+        yield connection

@@ -13,7 +13,7 @@ from typing import Any
 
 import streamlit as st
 
-from dashboard import look, panels, showcase, source
+from dashboard import judging, known, look, panels, showcase, source
 from dashboard.panels import ShownFeature
 from dashboard.widgets import bits
 from dashboard.widgets.keys import Action, keys
@@ -45,7 +45,10 @@ def render() -> None:
         _choose()
         return
     wanted = Feature.parse(asked)
-    shown = ShownFeature(wanted, source.ask(queries.feature, wanted))
+    with source.together():
+        shown = ShownFeature(wanted, source.ask(queries.feature, wanted))
+        known.about(shown)
+        judging.of_feature(wanted)
     _head(wanted, shown.record)
     left, right = st.columns([1.35, 1], gap="large")
     with left:

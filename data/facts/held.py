@@ -20,6 +20,7 @@ from pathlib import Path
 from data.errors import Mistake
 from data.facts import reading
 from data.facts.columns import Base, Facts, Said
+from data.memory import give_back
 from data.queries.base import version
 from data.store import Workspace
 
@@ -102,7 +103,7 @@ class _Held:
     def _read(self, workspace: Workspace) -> None:
         """Begins to read what takes long, if it is time, and takes up what was read."""
         if self.reading is None and time.monotonic() >= self.due and self.pending:
-            self.reading = _POOL.submit(_slow, workspace, self.pending)
+            self.reading = _POOL.submit(_slow, workspace, self.pending, self.slow)
         if self.reading is None:
             return
         with contextlib.suppress(TimeoutError, Mistake):
@@ -145,8 +146,10 @@ def _prints(workspace: Workspace) -> Prints:
         return {name: str(db.execute(f"select {sql}").fetchall()) for name, sql in PRINTS.items()}
 
 
-def _slow(workspace: Workspace, prints: Prints) -> _Slow:
+def _slow(workspace: Workspace, prints: Prints, old: _Slow | None = None) -> _Slow:
+    """The parts that take long; what was harvested is taken from `old` when only explanations were written since."""
     began = time.monotonic()
-    base = reading.base(workspace)
+    base = old.base if old and old.prints["base"] == prints["base"] else reading.base(workspace)
     said = reading.said(workspace, base)
+    give_back()  # what the reading took on its way is several times what is kept
     return _Slow(prints, base, said, time.monotonic() - began)

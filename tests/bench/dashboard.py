@@ -231,6 +231,7 @@ NODES = "select node from nodes where circuit = ? and kind = 'latent' order by r
 def _pages(workspace: Workspace) -> dict[str, Work]:
     """Whole pages: all that the server does for one, Streamlit's own work included."""
     os.environ["LACEWING_WORKSPACE"] = str(workspace.folder)
+    os.environ["STREAMLIT_BROWSER_GATHER_USAGE_STATS"] = "false"  # as the server is run
     found, words = _features(workspace), big.words(np.random.default_rng([0, 1]), 400)
     circuit = {"circuit": big_circuits.LARGE}
     nodes = [row["node"] for row in queries.rows(workspace, NODES, [big_circuits.LARGE])]

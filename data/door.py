@@ -1,0 +1,141 @@
+"""The one way for all threads of a process to a DuckDB file: it is never closed by one while another opens it.
+
+DuckDB keeps other processes out by a POSIX record lock. Such a lock belongs to the process, not to the thread: closing any
+descriptor of the file gives it up for all (fcntl(2)). Two threads whose connections overlap would each open and close
+the file; a writer elsewhere could then change blocks that one of them still reads, and DuckDB would find them corrupted.
+
+1. Threads that read share one opening, each with a cursor of its own; the last one out closes it.
+2. A thread that writes has the file to itself.
+3. Others get their turn: an opening is joined for `JOINED` seconds at the most, and not at all while a thread of this
+   process waits to write. After a long one the file stays closed for `PAUSE` seconds, for other processes to open it.
+
+A thread that already reads may read again within: it joins whatever the time.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+
+JOINED = 1.0
+PAUSE = 0.1
+"""Others ask for the file every 20 to 100 milliseconds."""
+
+
+class LockedError(Exception):
+    """The file could not be had in time; the cause, if there is one, is what DuckDB said."""
+
+
+class Door:
+    """The opening of one file that this process's threads share."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._change = threading.Condition()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+        self._shared = True
+        """Whether it may be joined."""
+        self._readers: collections.Counter[int] = collections.Counter()
+        """How often each thread is in, by its number."""
+        self._waiting = 0
+        """Threads that want to write."""
+        self._opened = 0.0
+        self._rest = 0.0
+        """When the file may be opened again."""
+
+    @contextlib.contextmanager
+    def reading(self, patience: float) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor of the shared opening, read-only. Raises `LockedError` after `patience` seconds."""
+        thread = threading.get_ident()
+        connection = self._enter(thread, read_only=True, patience=patience)
+        try:
+            with connection.cursor() as cursor:
+                yield cursor
+        finally:
+            self._leave(thread)
+
+    @contextlib.contextmanager
+    def writing(self, patience: float) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The file for this thread alone. Raises `LockedError` after `patience` seconds."""
+        thread = threading.get_ident()
+        with self._change:
+            self._waiting += 1
+        try:
+            connection = self._enter(thread, read_only=False, patience=patience)
+        finally:
+            with self._change:
+                self._waiting -= 1
+        try:
+            yield connection
+        finally:
+            self._leave(thread)
+
+    def _enter(self, thread: int, *, read_only: bool, patience: float) -> duckdb.DuckDBPyConnection:
+        deadline, refused = time.monotonic() + patience, None
+        with self._change:
+            while True:
+                try:
+                    if found := self._had(thread, read_only=read_only):
+                        self._readers[thread] += 1
+                        return found
+                except duckdb.IOException as error:
+                    if "lock" not in str(error).lower():
+                        raise
+                    refused = error
+                except duckdb.ConnectionException as error:  # opened in this process by something that knows no doors
+                    refused = error
+                if time.monotonic() > deadline:
+                    raise LockedError from refused
+                self._change.wait(0.02 + random.random() * 0.08)
+
+    def _had(self, thread: int, *, read_only: bool) -> duckdb.DuckDBPyConnection | None:
+        """The opening that the thread may use: the shared one, or a new one; None when it has to wait."""
+        now = time.monotonic()
+        if self._connection is None:
+            if read_only and now < self._rest:
+                return None
+            self._connection, self._opened = duckdb.connect(str(self.path), read_only=read_only), now
+            self._shared = read_only
+            return self._connection
+        fresh = not self._waiting and now - self._opened < JOINED
+        return self._connection if read_only and self._shared and (fresh or self._readers[thread]) else None
+
+    def _leave(self, thread: int) -> None:
+        with self._change:
+            self._readers[thread] -= 1
+            self._readers += collections.Counter()  # forgets threads that are out
+            if not self._readers and self._connection is not None:
+                self._connection.close()
+                self._connection = None
+                now = time.monotonic()
+                self._rest = now + PAUSE if now - self._opened >= JOINED else 0.0
+            self._change.notify_all()
+
+
+_DOORS: dict[str, Door] = {}
+_LOCK = threading.Lock()
+_LEFT: list[dict[str, Door]] = []
+"""Doors of the process that this one was forked from: ending their openings here would wait for threads that are not."""
+
+
+def door(path: Path) -> Door:
+    """The door of a file, the same for all who name it."""
+    with _LOCK:
+        return _DOORS.setdefault(os.path.realpath(path), Door(path))
+
+
+def _forked() -> None:
+    global _DOORS, _LOCK
+    _LEFT.append(_DOORS)
+    _DOORS, _LOCK = {}, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)
