@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,11 +19,14 @@ import streamlit as st
 
 from data import queries
 from data.errors import Mistake
+from data.memory import give_back
 from data.store import Workspace
 
 Answer = TypeVar("Answer")
 PATIENCE = 5.0
 """Seconds to wait for a writer: writes take milliseconds, and a person is watching."""
+SHARED = 4
+"""Large answers that are kept."""
 _OPENED = threading.local()
 """`stack`: what closes the file when a thread's `together` ends."""
 
@@ -65,10 +69,45 @@ def together() -> Iterator[None]:
 def share(query: Callable[..., Answer], *arguments: Any, state: str) -> Answer:
     """The answer of `query(workspace, *arguments, state)`, kept while `state` stays the same whatever else is written.
 
-    It is one object for all sessions, never copied: for large answers, which nobody may change.
+    It is one object for all sessions, never copied: for large answers, which nobody may change. An older state's answer is
+    let go before the new one is read: two of them at once are what memory is short of.
     """
-    name = f"{query.__module__}.{query.__qualname__}"
-    return _keep(str(workspace().folder), name, arguments, state, _query=query)
+    folder, shelf = workspace().folder, _shelf()
+    key = (folder, query.__module__, query.__qualname__, arguments)
+    with shelf.lock:
+        place = shelf.places.pop(key, None) or _Place()
+        shelf.places[key] = place  # the one asked for last is the last to go
+        while len(shelf.places) > SHARED:
+            del shelf.places[next(iter(shelf.places))]
+    with place.lock:
+        if place.state != state:
+            place.state, place.answer = None, None
+            place.answer = query(Workspace(folder, patience=PATIENCE), *arguments, state)
+            place.state = state
+            give_back()
+        return place.answer
+
+
+@dataclass
+class _Place:
+    """One thing that sessions share, in its newest state."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    state: str | None = None
+    answer: Any = None
+
+
+@dataclass
+class _Shelf:
+    """All that they share."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    places: dict[Hashable, _Place] = field(default_factory=dict)
+
+
+@st.cache_resource
+def _shelf() -> _Shelf:
+    return _Shelf()
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
@@ -95,14 +134,3 @@ def _remember(
     if stack:
         stack.enter_context(shown.read())
     return _query(shown, *arguments, **dict(options))
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _keep(
-    folder: str,
-    name: str,  # noqa: ARG001 -- part of the key
-    arguments: tuple[Any, ...],
-    state: str,
-    _query: Callable[..., Any],
-) -> Any:
-    return _query(Workspace(Path(folder), patience=PATIENCE), *arguments, state)

@@ -1,5 +1,6 @@
-// Pointer and keys. What is pointed at is the nearest thing drawn within reach, found in a grid of what is drawn.
-const REACH = 30;
+// Pointer and keys. What is pointed at is the nearest thing drawn within reach, found in a grid of what is drawn: a node
+// that is close, else an edge under the pointer, else a node within reach.
+const REACH = 30, CLOSE = 12, UNDER = 5, STEPS = 24;
 
 function seeker(g) {
   let cells = new Map();
@@ -12,15 +13,32 @@ function seeker(g) {
         if (list) list.push(i); else cells.set(spot, [i]);
       }
     },
-    nearest(x, y) {
+    nearest(x, y, reach = REACH) {
       for (const b of g.paint.boxes) if (x >= b.x && x <= b.x + b.width && y >= b.y && y <= b.y + b.height) return b.unit;
-      let best = -1, least = REACH;
+      let best = -1, least = reach;
       for (let dy = -1; dy <= 1; dy++)
         for (let dx = -1; dx <= 1; dx++)
           for (const i of cells.get(key(x + dx * REACH, y + dy * REACH)) ?? []) {
             const [a, b] = g.paint.place(i), d = Math.hypot(a - x, b - y);
             if (d < least) { least = d; best = i; }
           }
+      return best;
+    },
+    /** The drawn edge under a point, as [from, to, weight, ...]; those of a node that is only pointed at go with the pointer. */
+    edge(x, y) {
+      const marked = new Set([g.selected, ...g.pins(), ...g.paint.boxes.map((b) => b.unit)]);
+      let best = null, least = UNDER;
+      for (const link of g.paint.edges ?? []) {
+        const [[x1, y1], [x2, y2]] = [g.paint.place(link[0]), g.paint.place(link[1])];
+        const beside = x < Math.min(x1, x2) - UNDER || x > Math.max(x1, x2) + UNDER || y < Math.min(y1, y2) - UNDER || y > Math.max(y1, y2) + UNDER;
+        if (beside || !(marked.has(link[0]) || marked.has(link[1]))) continue;
+        let last = [x1, y1];
+        for (let k = 1; k <= STEPS; k++) {
+          const next = g.paint.along(link, k / STEPS), d = apart(x, y, last, next);
+          if (d < least) { least = d; best = link; }
+          last = next;
+        }
+      }
       return best;
     },
     inside([x, y, w, h]) {
@@ -33,27 +51,37 @@ function seeker(g) {
   };
 }
 
+/** How far a point is from the line between two others. */
+function apart(x, y, [x1, y1], [x2, y2]) {
+  const [w, h] = [x2 - x1, y2 - y1], t = ((x - x1) * w + (y - y1) * h) / (w * w + h * h || 1), on = Math.max(0, Math.min(1, t));
+  return Math.hypot(x - x1 - on * w, y - y1 - on * h);
+}
+
 function pointing(g, canvas) {
   const held = new Map();
-  let moved = false, apart = 0;
+  let moved = false, wide = 0;
   const at = (event) => { const box = canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; };
   const spread = () => { const [a, b] = [...held.values()]; return Math.hypot(a[0] - b[0], a[1] - b[1]); };
   canvas.addEventListener("pointerdown", (event) => {
     const [x, y] = at(event);
     held.set(event.pointerId, [x, y]); moved = false;
     if (event.shiftKey) g.lasso = [x, y, 0, 0];
-    if (held.size === 2) apart = spread();
+    if (held.size === 2) wide = spread();
     canvas.setPointerCapture(event.pointerId);
   });
   canvas.addEventListener("pointermove", (event) => {
     const [x, y] = at(event), from = held.get(event.pointerId);
-    if (!from) return g.hover(g.seek.nearest(x, y));
+    if (!from) {
+      const near = g.seek.nearest(x, y, CLOSE), link = near < 0 && g.scene ? g.seek.edge(x, y) : null;
+      g.hover(link ? -1 : near < 0 ? g.seek.nearest(x, y) : near);
+      return g.follow(link, x, y);
+    }
     if (Math.hypot(x - from[0], y - from[1]) < 4 && !moved) return undefined;
     moved = true;
     held.set(event.pointerId, [x, y]);
     if (g.lasso) { g.lasso[2] = x - g.lasso[0]; g.lasso[3] = y - g.lasso[1]; g.later("top"); }
-    else if (held.size === 2) { const now = spread(); g.zoom(now / (apart || now), x, y); apart = now; }
-    else { g.camera.pan(x - from[0], y - from[1]); g.hover(-1); g.later("all"); }
+    else if (held.size === 2) { const now = spread(); g.zoom(now / (wide || now), x, y); wide = now; }
+    else { g.camera.pan(x - from[0], y - from[1]); g.hover(-1); g.follow(null); g.later("all"); }
     return undefined;
   });
   const end = (event) => {
@@ -67,7 +95,7 @@ function pointing(g, canvas) {
   };
   canvas.addEventListener("pointerup", end);
   canvas.addEventListener("pointercancel", end);
-  canvas.addEventListener("pointerleave", () => { if (!held.size) g.hover(-1); });
+  canvas.addEventListener("pointerleave", () => { if (!held.size) { g.hover(-1); g.follow(null); } });
   canvas.addEventListener("dblclick", (event) => g.rename(g.seek.nearest(...at(event))));
   canvas.addEventListener("wheel", (event) => {
     const ours = event.ctrlKey || event.metaKey || canvas.getRootNode().activeElement === canvas || document.fullscreenElement;
@@ -102,13 +130,13 @@ function keying(g, canvas) {
     if (here < 0) return;
     if (name === "ArrowUp" || name === "ArrowDown") {
       const end = name === "ArrowUp" ? 0 : 1;
-      walk = { from: here, links: links(g.scene, g.units, here).filter((l) => l[end] === here).map((l) => l[1 - end]), at: 0 };
-    } else if (walk.links[walk.at] === here) {
+      walk = { from: here, end: 1 - end, links: links(g.scene, g.units, here).filter((l) => l[end] === here), at: 0 };
+    } else if (walk.links[walk.at]?.[walk.end] === here) {
       walk.at = (walk.at + (name === "ArrowRight" ? 1 : -1) + walk.links.length) % walk.links.length;
     } else return;
-    const to = walk.links[walk.at];
-    if (to === undefined) g.say("No edge leads that way.");
-    else { g.hover(to, true); g.say(`edge ${walk.at + 1} of ${walk.links.length}: ${g.label(to)}`); }
+    const link = walk.links[walk.at], to = link?.[walk.end];
+    if (!link) g.say("No edge leads that way.");
+    else { g.hover(to, true); g.say(`edge ${walk.at + 1} of ${walk.links.length} (${signed(link[2])}): ${g.label(to)}`); }
   }
 
   canvas.addEventListener("keydown", (event) => {

@@ -21,7 +21,7 @@ function receive(bytes) {
 }
 
 function build(root, file) {
-  const g = { scene: null, data: null, hovered: -1, selected: -1, lasso: null, colours: {}, W: 0, H: 0, camera: camera(), units: { owner: [], groups: [] } };
+  const g = { scene: null, data: null, hovered: -1, selected: -1, edge: null, lasso: null, colours: {}, W: 0, H: 0, camera: camera(), units: { owner: [], groups: [] } };
   const frame = make("div", "frame"), stage = make("div", "stage"), help = helping();
   g.layers = Object.fromEntries(["back", "base", "top"].map((name) => {
     const canvas = make("canvas", name);
@@ -67,6 +67,7 @@ function build(root, file) {
     g.units = grouped(g.scene, g.marks.now);
     g.selected = g.wanted ? g.unit(g.wanted) : -1;
     g.hovered = g.pointed ? g.unit(g.pointed) : -1;
+    g.edge = null; // its ends are numbers of what was shown before
     g.tools.buttons.undo.disabled = !g.marks.past; g.tools.buttons.redo.disabled = !g.marks.future;
     g.later("all");
   };
@@ -103,6 +104,12 @@ function build(root, file) {
     top.style.cursor = u >= 0 ? "pointer" : "default";
     if (keyed && u >= 0) { const [x, y] = u < g.scene.count ? [g.scene.x[u], g.scene.y[u]] : [g.units.groups[u - g.scene.count].x, g.units.groups[u - g.scene.count].y]; g.camera.show(x, y); g.say(g.tips.lines(u).slice(0, 2).join(", ")); g.later("all"); }
     g.later("top");
+  };
+  g.follow = (link, x, y) => {
+    const there = link && link.slice(0, 2).join(), before = g.edge && g.edge.slice(0, 2).join();
+    g.edge = link;
+    if (link) g.spot = [x, y];
+    if (link || before !== there) g.later("top");
   };
   g.select = (u) => { if (g.scene && u !== g.selected) { g.selected = u; g.wanted = g.id(u); g.later("top"); g.trigger("pick", g.wanted); } };
   const current = () => (g.hovered >= 0 ? g.hovered : g.selected);

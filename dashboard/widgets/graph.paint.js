@@ -156,14 +156,24 @@ function painter(g) {
     pen.fillText(b.detail, b.x + b.width / 2, b.y + 30);
   }
 
-  function curve(pen, link, strong) {
-    const [[x1, y1], [x2, y2], share] = [place(link[0]), place(link[1]), Math.min(1, Math.abs(link[2]) / g.scene.topWeight)];
+  /** The four points of an edge's Bézier curve. */
+  const bent = (link) => {
+    const [[x1, y1], [x2, y2]] = [place(link[0]), place(link[1])], bend = (y1 - y2) * 0.45;
+    return [[x1, y1], [x1, y1 - bend], [x2, y2 + bend], [x2, y2]];
+  };
+  /** The point at `t` of the way along an edge. */
+  p.along = (link, t) => {
+    const points = bent(link), shares = [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t ** 3];
+    return [0, 1].map((axis) => shares.reduce((sum, share, k) => sum + share * points[k][axis], 0));
+  };
+
+  function curve(pen, link, strong, wider = 0) {
+    const share = Math.min(1, Math.abs(link[2]) / g.scene.topWeight), [[x1, y1], ...rest] = bent(link);
     pen.strokeStyle = link[2] >= 0 ? g.colours.blue : g.colours.red;
     pen.globalAlpha = (strong ? 0.4 : 0.2) + (strong ? 0.5 : 0.3) * Math.sqrt(share);
-    pen.lineWidth = 0.7 + 3.6 * Math.sqrt(share);
+    pen.lineWidth = 0.7 + 3.6 * Math.sqrt(share) + wider;
     pen.setLineDash(link[2] >= 0 ? [] : [6, 4]);
-    const bend = (y1 - y2) * 0.45;
-    pen.beginPath(); pen.moveTo(x1, y1); pen.bezierCurveTo(x1, y1 - bend, x2, y2 + bend, x2, y2); pen.stroke();
+    pen.beginPath(); pen.moveTo(x1, y1); pen.bezierCurveTo(...rest.flat()); pen.stroke();
     pen.globalAlpha = 1; pen.setLineDash([]);
   }
 
@@ -188,6 +198,7 @@ function painter(g) {
     g.layers.base.canvas.style.opacity = focus.length ? 0.3 : edges.length ? 0.6 : 1;
     clipped(pen, () => {
       for (const e of edges) curve(pen, e, g.hovered < 0 ? e[3] : e[0] === g.hovered || e[1] === g.hovered);
+      if (g.edge) curve(pen, g.edge, true, 2);
       for (const u of [...lit].sort((a, b) => b - a)) glyph(pen, u);
       for (const u of focus) if (u >= g.scene.count) members(pen, u);
       for (const u of g.pins()) { glyph(pen, u, 3.5, 1.4); glyph(pen, u, 6, 1.4); }

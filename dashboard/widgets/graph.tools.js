@@ -51,11 +51,19 @@ function tips(g) {
     ];
     return scene.text[u] < 0 ? said : [...said, scene.texts[scene.text[u]]];
   }
+  /** What an edge is: its ends, its effect, and what share that is of all that is drawn into its target. */
+  function edge([from, to, weight]) {
+    const into = g.links(to).filter((link) => link[1] === to).reduce((sum, link) => sum + Math.abs(link[2]), 0);
+    const share = into ? `, ${Math.round((100 * Math.abs(weight)) / into)} % of the sizes of all shown into its target` : "";
+    return [`${g.label(from)} → ${g.label(to)}`, `edge ${signed(weight)}${share}`, `from ${g.id(from)} to ${g.id(to)}`];
+  }
+  /** The tip of a node or group, else of the edge under the pointer. */
   function show(u) {
-    tip.style.display = u >= 0 ? "block" : "none";
-    if (u < 0) return;
-    tip.replaceChildren(...lines(u).map((text, k) => make("div", k === 1 ? "effect" : "", text)));
-    const [x, y] = g.paint.place(u), w = tip.offsetWidth, h = tip.offsetHeight;
+    const there = u >= 0 || g.edge;
+    tip.style.display = there ? "block" : "none";
+    if (!there) return;
+    tip.replaceChildren(...(u >= 0 ? lines(u) : edge(g.edge)).map((text, k) => make("div", k === 1 ? "effect" : "", text)));
+    const [x, y] = u >= 0 ? g.paint.place(u) : g.spot, w = tip.offsetWidth, h = tip.offsetHeight;
     tip.style.left = `${x + 16 + w < g.W ? x + 16 : Math.max(2, x - w - 16)}px`;
     tip.style.top = `${Math.max(2, Math.min(y - h / 2, g.H - h - 2))}px`;
   }

@@ -14,6 +14,7 @@ from dashboard import evidence, source, steps
 from dashboard.evidence import Around, Asked, Example
 from dashboard.widgets import bits, graph, tokens
 from dashboard.widgets.table import Column, Options, cell, effect, row, table
+from data.queries import of_features
 from data.queries.of_graph import Graph
 from data.store import Workspace
 from data.words import Feature
@@ -106,7 +107,7 @@ def _examples(feature: Feature, chosen: Row) -> None:
         bits.gap("No examples: the feature was not harvested.", steps.command(source.workspace(), "harvest"))
         return
     try:
-        found = source.ask(_strongest, feature, chosen["harvest"])
+        found = source.ask(_strongest, feature)
     except evidence.UNREADABLE as error:
         bits.gap(f"No examples: {error}")
         return
@@ -117,8 +118,9 @@ def _examples(feature: Feature, chosen: Row) -> None:
     st.html("".join(f'<div class="lw-text lw-line">{line}</div>' for line in lines))
 
 
-def _strongest(workspace: Workspace, feature: Feature, harvest: str | None) -> list[Example]:
+def _strongest(workspace: Workspace, feature: Feature) -> list[Example]:
     """The strongest examples, in little text; none when the feature never fires."""
+    harvest = of_features.harvest(workspace, feature)
     groups = evidence.active(Around(workspace, feature, harvest), Asked(harvest, context=16))
     return list(groups[0].examples[:4]) if groups else []
 

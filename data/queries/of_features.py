@@ -109,6 +109,13 @@ def feature(workspace: Workspace, wanted: Feature) -> Row:
     raise _missing_feature(workspace, wanted)
 
 
+def harvest(workspace: Workspace, wanted: Feature) -> str | None:
+    """The harvest that a feature's statistics are from; None for one that is not recorded."""
+    sql = "select statistics->>'harvest' as harvest from features where dictionary = ? and latent = ?"
+    found = rows(workspace, sql, [wanted.dictionary, wanted.latent])
+    return found[0]["harvest"] if found else None
+
+
 def _missing_feature(workspace: Workspace, wanted: Feature) -> Mistake:
     known = rows(workspace, "select dictionary, latents, site from dictionaries")
     mine = [row for row in known if row["dictionary"] == wanted.dictionary]

@@ -1,17 +1,19 @@
 """A whole circuit at once: every node with what is known of its feature, every edge as columns.
 
-1. `state` names the state of one circuit's rows in a few milliseconds: an answer of `graph` holds while it stays the same,
-   whatever else is written to the workspace.
+1. `state` names the state of one circuit's rows and of what is said of its features: an answer of `graph` holds while it
+   stays the same, whatever else is written to the workspace.
 2. `graph` reads nodes as rows by rank and edges as a table by size: 80,000 rows as dicts would cost more than the query.
 3. `Edges` gives a row only when it is asked for one; `ends` are its nodes by number.
+
+Statistics of features are not read here: in a large file they take most of it, and the query took 750 MB with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import pyarrow as pa
@@ -66,6 +68,8 @@ class Graph:
     edges: Edges
     numbers: Mapping[str, int] = field(repr=False)
     """The place of each node in `nodes`, by its id."""
+    kept: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    """What was worked out of it: pictures, which go when it goes."""
 
     def column(self, name: str) -> np.ndarray:
         """One column of the nodes as an array; what is missing is not a number."""
@@ -118,18 +122,23 @@ SUMS = "count(*), " + ", ".join(
 )
 
 
+MINE = """with mine as (
+    select distinct dictionary, latent from nodes where circuit = $1 and latent is not null and dictionary is not null)"""
+SAID = f"{MINE}, said as (select explanation from explanations semi join mine using (dictionary, latent))"
+STATE = (
+    f"select {SUMS}, sum(second_order), count(unreliable) from nodes where circuit = $1",
+    f"select {SUMS} from edges where circuit = $1",
+    f"{SAID} select count(*) from said",
+    f"{SAID} select count(*) from scores semi join said using (explanation)",
+    f"{MINE} select count(*), max(written) from labels semi join mine using (dictionary, latent)",
+    "select count(*) from features where $1 is not null",
+)
+
+
 def state(workspace: Workspace, circuit: str) -> str:
-    """A name for the state of a circuit's nodes and edges and of everything said of features."""
-    parts = [
-        f"select {SUMS}, sum(second_order), count(unreliable) from nodes where circuit = $1",
-        f"select {SUMS} from edges where circuit = $1",
-        "select count(*) from explanations",
-        "select count(*) from scores",
-        "select count(*), max(written) from labels",
-        "select count(*) from features",
-    ]
+    """A name for the state of a circuit's nodes and edges and of everything said of their features."""
     with workspace.read() as db:
-        found = [db.execute(part, [circuit] if "$1" in part else []).fetchall()[0] for part in parts]
+        found = [db.execute(part, [circuit]).fetchall()[0] for part in STATE]
     return "|".join(str(value) for row in found for value in row)
 
 
@@ -143,9 +152,7 @@ def graph(workspace: Workspace, circuit: str, at: str) -> Graph:
     return Graph(circuit, at, nodes, Edges(table, numbers), numbers)
 
 
-NODES = """
-with mine as (
-    select distinct dictionary, latent from nodes where circuit = $1 and latent is not null and dictionary is not null),
+NODES = f"""{MINE},
 best as (
     select e.dictionary, e.latent, e.text, e.explainer, s.value as score, s.control
     from explanations e semi join mine using (dictionary, latent)
@@ -158,9 +165,9 @@ labelled as (
     from labels semi join mine using (dictionary, latent) group by dictionary, latent)
 select n.*, coalesce(nullif(l.label, ''), b.text) as text, b.text as explanation, b.explainer,
        if(nullif(l.label, '') is null, b.score, null) as score, if(nullif(l.label, '') is null, b.control, null) as control,
-       nullif(l.label, '') as label, l.label_author, f.density, f.max_activation, f.harvest
+       nullif(l.label, '') as label, l.label_author, f.density, f.max_activation
 from nodes n
 left join best b using (dictionary, latent) left join labelled l using (dictionary, latent)
-left join (select dictionary, latent, density, max_activation, statistics->>'harvest' as harvest
+left join (select dictionary, latent, density, max_activation
            from features semi join mine using (dictionary, latent)) f using (dictionary, latent)
 where n.circuit = $1 order by n.rank, n.node"""

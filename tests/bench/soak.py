@@ -59,7 +59,9 @@ def soak(workspace: Workspace, seconds: float) -> Table:
     stop = multiprocessing.Event()
     told: multiprocessing.Queue[tuple[str, int]] = multiprocessing.Queue()
     before = {name: _count(workspace, name) for name in WRITERS}
-    writers = [multiprocessing.Process(target=_write, args=(workspace, name, stop, told)) for name in WRITERS]
+    writers = [
+        multiprocessing.Process(target=_write, args=(workspace, name, before[name], stop, told)) for name in WRITERS
+    ]
     with server(workspace) as served:
         for writer in writers:
             writer.start()
@@ -164,9 +166,11 @@ WRITERS = {"labels": 0.5, "explanations": 1.0, "findings": 0.3}
 """Which table each process writes to, and how many seconds it waits between two rows."""
 
 
-def _write(workspace: Workspace, table: str, stop: Event, told: multiprocessing.Queue[tuple[str, int]]) -> None:
-    """Writes rows until told to stop, then says how many were committed."""
-    number = 0
+def _write(
+    workspace: Workspace, table: str, first: int, stop: Event, told: multiprocessing.Queue[tuple[str, int]]
+) -> None:
+    """Writes rows, numbered from `first`, until told to stop; then says how many were committed."""
+    number = first
     while not stop.is_set():
         with workspace.write() as db:
             append(db, table, [_row(table, number)])
@@ -174,7 +178,7 @@ def _write(workspace: Workspace, table: str, stop: Event, told: multiprocessing.
         part = pa.table({"step": [number], "loss": [1.0 / number]})
         workspace.write_part(f"metrics/soak-{table}/part-{number % 20:05d}.parquet", part)
         time.sleep(WRITERS[table])
-    told.put((table, number))
+    told.put((table, number - first))
 
 
 def _row(table: str, number: int) -> dict[str, object]:

@@ -197,6 +197,33 @@ def test_keys_walk_along_edges_find_and_pin(page: Page, address: str, made: Made
     assert marks(canvas)["pinned"] == [source]
 
 
+EDGE = """canvas => { const g = canvas.graph;
+  for (const link of [...g.paint.edges].reverse()) for (let t = 0.2; t < 0.8; t += 0.05) {
+    const [x, y] = g.paint.along(link, t).map(Math.round), found = g.seek.nearest(x, y, 14) < 0 ? g.seek.edge(x, y) : null;
+    if (found) return [x, y, g.id(found[0]), g.id(found[1])]; } }"""
+"""A point on an edge with no node close to it, and the ends of the edge that is nearest there."""
+
+
+def test_an_edge_under_the_pointer_says_what_it_is(page: Page, address: str, made: Made) -> None:
+    node = strongest(made, 20)[-1]
+    canvas = opened(page, f"{address}/circuit?size=40&node={node}")
+    page.wait_for_function(FOUND + "(found.graph.paint.edges ?? []).length > 0")
+    x, y, source, target = canvas.evaluate(EDGE)
+    with made.workspace.read() as db:
+        sql = "select effect from edges where circuit = ? and source = ? and target = ?"
+        [(effect,)] = db.execute(sql, [CIRCUIT, source, target]).fetchall()
+    box = canvas.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + x, box["y"] + y)
+    tip = page.locator(".tip", has_text=f"from {source} to {target}")
+    tip.wait_for(state="visible")
+    shown = tip.inner_text()
+    assert re.search(r"edge [+−-]\S+, \d+ % of the sizes", shown)
+    assert (("+" in shown.split("edge ")[1][:1]) is True) == (effect >= 0)
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    tip.wait_for(state="hidden")
+
+
 def test_a_box_drawn_with_shift_pins_what_is_inside(page: Page, address: str) -> None:
     canvas = opened(page, f"{address}/circuit?size=20")
     box = canvas.bounding_box()

@@ -1,6 +1,7 @@
 """What of a circuit is shown: its nodes by size and filters, the edges between them, and the block that the canvas draws.
 
-The picture is kept for as long as circuit and choice stay the same, so a click computes and sends nothing of it again.
+The picture is kept with its graph for as long as that and the choice stay the same: a click computes and sends nothing of
+it again.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
-import streamlit as st
 
 from dashboard.panels.circuit._address import Choice
 from dashboard.widgets.graph import Block, Marks, pack
@@ -18,6 +18,8 @@ from data.queries.of_graph import Graph
 
 KEPT = ("logit", "token")
 """Kinds of nodes that are never hidden."""
+KEPT_PICTURES = 8
+"""Of one circuit."""
 Row = Mapping[str, Any]
 
 
@@ -34,29 +36,25 @@ def picture(graph: Graph, prompt: Mapping[str, Any], choice: Choice, marks: Mark
     """What `choice` shows of `graph`; what is marked or selected is never hidden."""
     always = {*marks.pinned, *(n for g in marks.groups for n in g["nodes"]), *([selected] if selected else [])}
     held = [n for n in sorted(always) if n in graph.numbers and not _passes(graph.nodes[graph.numbers[n]], choice)]
-    return _kept(graph.circuit, graph.state, astuple(choice), tuple(held), _graph=graph, _prompt=prompt)
+    key = (astuple(choice), tuple(held))
+    found = graph.kept.pop(key, None) or _made(graph, prompt, choice, held)
+    while len(graph.kept) >= KEPT_PICTURES:
+        graph.kept.pop(next(iter(graph.kept)), None)
+    graph.kept[key] = found  # the one asked for last is the last to go
+    return found
 
 
-@st.cache_resource(max_entries=24, show_spinner=False)
-def _kept(
-    circuit: str,  # noqa: ARG001 -- part of the key
-    state: str,  # noqa: ARG001
-    choice: tuple[Any, ...],
-    held: tuple[str, ...],
-    _graph: Graph,
-    _prompt: Mapping[str, Any],
-) -> Picture:
-    wanted = Choice(*choice)
-    shown = np.array([n["node"] in held or _passes(n, wanted) for n in _graph.nodes])
-    drawn = between(_graph, shown)[: wanted.edges or None]
+def _made(graph: Graph, prompt: Mapping[str, Any], wanted: Choice, held: Sequence[str]) -> Picture:
+    shown = np.array([n["node"] in held or _passes(n, wanted) for n in graph.nodes])
+    drawn = between(graph, shown)[: wanted.edges or None]
     numbers = np.cumsum(shown) - 1
     edges = {
-        "source": numbers[_graph.edges.source[drawn]],
-        "target": numbers[_graph.edges.target[drawn]],
-        "effect": _graph.edges.effect[drawn],
+        "source": numbers[graph.edges.source[drawn]],
+        "target": numbers[graph.edges.target[drawn]],
+        "effect": graph.edges.effect[drawn],
     }
-    visible = [n for n, here in zip(_graph.nodes, shown, strict=True) if here]
-    return Picture(visible, drawn, pack(visible, edges, _prompt))
+    visible = [n for n, here in zip(graph.nodes, shown, strict=True) if here]
+    return Picture(visible, drawn, pack(visible, edges, prompt))
 
 
 def between(graph: Graph, shown: np.ndarray) -> np.ndarray:
