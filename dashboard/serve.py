@@ -27,6 +27,10 @@ WORKSPACE = "LACEWING_WORKSPACE"
 PUBLIC, PASSWORD = "LACEWING_PUBLIC", "LACEWING_PASSWORD"
 """The environment variables that tell the pages to ask who is there, and what to expect."""
 EVERYWHERE = "0.0.0.0"
+LEFT = 30
+"""Seconds that a session which was left keeps its memory: what is shown is in the address, so little is lost with it."""
+ARENAS = "2"
+"""Heaps of the C library, by default eight for each core: each session has threads, and keeps what they freed."""
 SHORTEST = 12
 """Characters of a password: it stands between a network and every file that this user can read."""
 
@@ -52,6 +56,7 @@ def environment(workspace: Workspace, *, public: bool = False) -> dict[str, str]
     """The environment of the server: ours, the folder, where our packages are, and whether to ask who is there."""
     places = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     ours = {k: v for k, v in os.environ.items() if k != PUBLIC} | ({PUBLIC: "yes"} if public else {})
+    ours = {"MALLOC_ARENA_MAX": ARENAS} | ours
     return ours | {WORKSPACE: str(workspace.folder.resolve()), "PYTHONPATH": os.pathsep.join(places)}
 
 
@@ -75,6 +80,7 @@ def command(config: DashboardConfig) -> list[str]:
         "server.port": config.port,
         "server.headless": str(not config.browser).lower(),
         "server.fileWatcherType": "none",
+        "server.disconnectedSessionTTL": LEFT,
         "server.showEmailPrompt": "false",
         "browser.gatherUsageStats": "false",
         "browser.serverAddress": config.public or ADDRESS,

@@ -54,6 +54,7 @@ def test_the_server_stays_on_this_machine(made: Made) -> None:
     line = command(DashboardConfig(port=8599))
     assert {"--server.address=127.0.0.1", "--server.port=8599", "--browser.gatherUsageStats=false"} <= set(line)
     assert environment(made.workspace)["LACEWING_WORKSPACE"] == str(made.workspace.folder.resolve())
+    assert environment(made.workspace)["MALLOC_ARENA_MAX"] == "2"
 
 
 def test_the_server_answers(made: Made) -> None:
