@@ -5,7 +5,9 @@ descriptor of the file gives it up for all (fcntl(2)). Two threads whose connect
 the file; a writer elsewhere could then change blocks that one of them still reads, and DuckDB would find them corrupted.
 
 1. Threads that read share one opening, each with a cursor of its own; the last one out closes it.
-2. A thread that writes has the file to itself.
+2. A thread that writes has the file to itself, and among all processes it is the one that writes: a lock file beside the
+   records is held from before they are opened until after they are closed. DuckDB's own lock ends too soon for that: it
+   puts its log away after giving the lock up, and the row that the next writer had just put there could go with it.
 3. Others get their turn: an opening is joined for `JOINED` seconds at the most, and not at all while a thread of this
    process waits to write. After a long one the file stays closed for `PAUSE` seconds, for other processes to open it.
 
@@ -24,7 +26,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
+from filelock import FileLock, Timeout
 
+TURN = ".lock"
+"""What the name of the lock file ends in; it stays, empty."""
 JOINED = 1.0
 PAUSE = 0.1
 """Others ask for the file every 20 to 100 milliseconds."""
@@ -65,18 +70,27 @@ class Door:
     @contextlib.contextmanager
     def writing(self, patience: float) -> Iterator[duckdb.DuckDBPyConnection]:
         """The file for this thread alone. Raises `LockedError` after `patience` seconds."""
-        thread = threading.get_ident()
+        thread, turn = threading.get_ident(), FileLock(f"{self.path}{TURN}", timeout=patience, thread_local=False)
+        with contextlib.ExitStack() as held:
+            with self._wanted():
+                try:
+                    held.enter_context(turn)
+                except Timeout as error:
+                    raise LockedError from error
+                connection = self._enter(thread, read_only=False, patience=patience)
+                held.callback(self._leave, thread)
+            yield connection
+
+    @contextlib.contextmanager
+    def _wanted(self) -> Iterator[None]:
+        """Keeps threads of this process from joining those that read while one waits to write."""
         with self._change:
             self._waiting += 1
         try:
-            connection = self._enter(thread, read_only=False, patience=patience)
+            yield
         finally:
             with self._change:
                 self._waiting -= 1
-        try:
-            yield connection
-        finally:
-            self._leave(thread)
 
     def _enter(self, thread: int, *, read_only: bool, patience: float) -> duckdb.DuckDBPyConnection:
         deadline, refused = time.monotonic() + patience, None

@@ -67,6 +67,9 @@ def tables(setting: Setting) -> Iterator[Table]:
         yield _first(workspace)
         yield _asked("Queries", _queries(workspace), rounds)
         yield _beside_a_writer(workspace, setting.of(20, 2))
+        while of_features.behind(workspace):  # pages beside a run that writes are the table before
+            of_features.total(workspace, Facets())
+            time.sleep(0.1)
         yield _asked("Pages, drawn without a browser", _pages(workspace), setting.of(20, 1))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
 
 from data import door as doors
 from data.door import Door, LockedError, door
@@ -115,6 +116,24 @@ def test_a_writing_within_a_reading_says_that_the_file_is_held(workspace: Worksp
         ):
             pass
     with way.writing(1), pytest.raises(LockedError), way.reading(0.1):
+        pass
+
+
+def test_one_process_writes_at_a_time_until_the_file_is_closed(way: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = FileLock(f"{way.path}{doors.TURN}")
+    leave = Door._leave
+
+    def leaving(self: Door, thread: int) -> None:
+        with pytest.raises(Timeout):
+            others.acquire(timeout=0)
+        leave(self, thread)
+        with pytest.raises(Timeout):
+            others.acquire(timeout=0)
+
+    monkeypatch.setattr(Door, "_leave", leaving)
+    with way.writing(1):
+        pass
+    with others.acquire(timeout=0), pytest.raises(LockedError), way.writing(0.1):
         pass
 
 
