@@ -8,7 +8,9 @@ the file; a writer elsewhere could then change blocks that one of them still rea
 2. A thread that writes has the file to itself, and among all processes it is the one that writes: a lock file beside the
    records is held from before they are opened until after they are closed. DuckDB's own lock ends too soon for that: it
    puts its log away after giving the lock up, and the row that the next writer had just put there could go with it.
-3. Others get their turn: an opening is joined for `JOINED` seconds at the most, and not at all while a thread of this
+3. A reader does not open the file while that lock is held: the writer may be waiting for other readers to leave, and would
+   wait for ever where they come and go without a pause. After `YIELDED` seconds it tries all the same.
+4. Others get their turn: an opening is joined for `JOINED` seconds at the most, and not at all while a thread of this
    process waits to write. After a long one the file stays closed for `PAUSE` seconds, for other processes to open it.
 
 A thread that already reads may read again within: it joins whatever the time.
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import fcntl
 import os
 import random
 import threading
@@ -30,6 +33,7 @@ from filelock import FileLock, Timeout
 
 TURN = ".lock"
 """What the name of the lock file ends in; it stays, empty."""
+YIELDED = 1.0
 JOINED = 1.0
 PAUSE = 0.1
 """Others ask for the file every 20 to 100 milliseconds."""
@@ -93,11 +97,11 @@ class Door:
                 self._waiting -= 1
 
     def _enter(self, thread: int, *, read_only: bool, patience: float) -> duckdb.DuckDBPyConnection:
-        deadline, refused = time.monotonic() + patience, None
+        begun, refused = time.monotonic(), None
         with self._change:
             while True:
                 try:
-                    if found := self._had(thread, read_only=read_only):
+                    if found := self._had(thread, begun, read_only=read_only):
                         self._readers[thread] += 1
                         return found
                 except duckdb.IOException as error:
@@ -106,21 +110,32 @@ class Door:
                     refused = error
                 except duckdb.ConnectionException as error:  # opened in this process by something that knows no doors
                     refused = error
-                if time.monotonic() > deadline:
+                if time.monotonic() > begun + patience:
                     raise LockedError from refused
                 self._change.wait(0.02 + random.random() * 0.08)
 
-    def _had(self, thread: int, *, read_only: bool) -> duckdb.DuckDBPyConnection | None:
+    def _had(self, thread: int, begun: float, *, read_only: bool) -> duckdb.DuckDBPyConnection | None:
         """The opening that the thread may use: the shared one, or a new one; None when it has to wait."""
         now = time.monotonic()
         if self._connection is None:
-            if read_only and now < self._rest:
+            if read_only and (now < self._rest or (now < begun + YIELDED and self._taken())):
                 return None
             self._connection, self._opened = duckdb.connect(str(self.path), read_only=read_only), now
             self._shared = read_only
             return self._connection
         fresh = not self._waiting and now - self._opened < JOINED
         return self._connection if read_only and self._shared and (fresh or self._readers[thread]) else None
+
+    def _taken(self) -> bool:
+        """Whether a process writes, or waits to."""
+        try:
+            with open(f"{self.path}{TURN}") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # closing it gives it up
+        except BlockingIOError:
+            return True
+        except OSError:  # nobody ever wrote, or the file system knows no such locks
+            return False
+        return False
 
     def _leave(self, thread: int) -> None:
         with self._change:

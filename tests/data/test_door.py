@@ -137,6 +137,17 @@ def test_one_process_writes_at_a_time_until_the_file_is_closed(way: Door, monkey
         pass
 
 
+def test_a_reader_gives_way_to_a_writer_that_waits_but_not_for_ever(way: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doors, "YIELDED", 0.5)
+    with FileLock(f"{way.path}{doors.TURN}"):
+        began = time.monotonic()
+        with way.reading(5) as db:
+            assert db.execute("select 1").fetchall() == [(1,)]
+        assert time.monotonic() - began >= 0.5
+    Path(f"{way.path}{doors.TURN}").unlink()
+    assert not way._taken()
+
+
 def test_names_of_one_file_have_one_door(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(workspace.folder)
     assert door(tmp_path / "link" / workspace.path.name) is door(workspace.path)
