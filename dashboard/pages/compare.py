@@ -22,9 +22,14 @@ KINDS = "dashboard.compare"
 
 
 def examples(workspace: Workspace) -> showcase.Queries:
-    """Two circuits of tasks."""
-    found = [c["circuit"] for c in queries.circuits(workspace) if c["verified"]][:2]
-    return {"compare": dict(zip(("a", "b"), found, strict=True)) if len(found) == 2 else {}}
+    """Two circuits that were tested against each other, else the newest two."""
+    tested = (
+        "select config->>'left' as a, config->>'right' as b from runs where verb = 'diff' and status = 'done' limit 1"
+    )
+    if found := queries.rows(workspace, tested):
+        return {"compare": found[0]}
+    newest = [c["circuit"] for c in queries.circuits(workspace) if c["verified"]][:2]
+    return {"compare": dict(zip(("a", "b"), newest, strict=True)) if len(newest) == 2 else {}}
 
 
 def render() -> None:

@@ -176,13 +176,13 @@ def _circuits(circuits: Sequence[Mapping[str, Any]]) -> None:
         Column("Edges", "num"),
         Column("At", "num", "the size at which faithfulness is measured: the circuit's own"),
         Column("Faithfulness", "num"),
-        Column("Random nodes", "num", "the same for random nodes, as many at each site"),
-        Column("Estimate against exact", "num", "Pearson correlation over verified nodes"),
+        Column("Random", "num", "the same for random nodes, as many at each site"),
+        Column("Pearson", "num", "of estimated with exact effects, over verified nodes"),
     ]
     rows = [
         row(
             [
-                link(c["circuit"], "circuit", circuit=c["circuit"]),
+                link(c["circuit"][:8], "circuit", circuit=c["circuit"]),
                 c["task"],
                 c["model_name"],
                 c["method"].replace("_", " "),

@@ -9,7 +9,8 @@ from data.store import Workspace
 
 
 def circuits(workspace: Workspace) -> list[Row]:
-    """Circuits, newest first, with how many nodes and edges each has and how many nodes are verified.
+    """Circuits, newest first, those of `lacewing clusters`, of which there are many at once, after all others; with how
+    many nodes and edges each has and how many nodes are verified.
 
     `quoted` is the faithfulness at `quoted_size`, the size of the circuit itself (the evaluated size nearest to it):
     a size picked by its value would flatter.
@@ -29,7 +30,7 @@ def circuits(workspace: Workspace) -> list[Row]:
                       where v.kind = 'faithfulness' and v.mask = 'nodes'
                       qualify row_number() over (partition by v.circuit order by abs(v.size - k.kept), v.size) = 1) b
                using (circuit)
-           order by r.started desc nulls last, c.circuit""",
+           order by coalesce(r.verb, '') = 'clusters', r.started desc nulls last, c.circuit""",
     )
 
 
