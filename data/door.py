@@ -73,15 +73,16 @@ class Door:
 
     @contextlib.contextmanager
     def writing(self, patience: float) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The file for this thread alone. Raises `LockedError` after `patience` seconds."""
-        thread, turn = threading.get_ident(), FileLock(f"{self.path}{TURN}", timeout=patience, thread_local=False)
+        """The file for this thread alone. Raises `LockedError` after `patience` seconds, `OSError` where none may write."""
+        thread, until = threading.get_ident(), time.monotonic() + patience
+        turn = FileLock(f"{self.path}{TURN}", timeout=patience, thread_local=False)
         with contextlib.ExitStack() as held:
             with self._wanted():
                 try:
                     held.enter_context(turn)
                 except Timeout as error:
                     raise LockedError from error
-                connection = self._enter(thread, read_only=False, patience=patience)
+                connection = self._enter(thread, read_only=False, patience=max(until - time.monotonic(), 0.0))
                 held.callback(self._leave, thread)
             yield connection
 

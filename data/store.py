@@ -163,6 +163,8 @@ def _opened(path: Path, patience: float, *, read_only: bool) -> Iterator[duckdb.
                 f"{path} has been locked by another process for {patience:.0f} seconds. Close the program that "
                 f"holds it open (a DuckDB shell, perhaps) and run the command again; nothing was lost."
             ) from error
+        except OSError as error:
+            raise Mistake(f"{path} cannot be written to: {error.strerror or error}.") from error
         except duckdb.IOException as error:
             raise Mistake(f"{path} cannot be opened as a DuckDB file: {str(error).splitlines()[0]}") from error
         yield connection

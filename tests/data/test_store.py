@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data import store
+from data.door import TURN
 from data.errors import Mistake
 from data.store import Workspace, append, migrations
 
@@ -94,6 +95,15 @@ def test_a_lock_is_not_waited_for_without_end(workspace: Workspace) -> None:
         with locked, Workspace(workspace.folder, patience=0.2).read():
             pass
         other.kill()
+
+
+def test_a_folder_that_nobody_may_write_to_is_a_sentence(workspace: Workspace) -> None:
+    lock = Path(f"{workspace.path}{TURN}")
+    lock.unlink()
+    lock.mkdir()
+    with pytest.raises(Mistake, match="lacewing.duckdb cannot be written to: "), workspace.write():
+        pass
+    assert count(workspace, "runs") == 0
 
 
 def test_a_part_is_never_half_there(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
