@@ -6,8 +6,8 @@ the file; a writer elsewhere could then change blocks that one of them still rea
 
 1. Threads that read share one opening, each with a cursor of its own; the last one out closes it.
 2. A thread that writes has the file to itself, and among all processes it is the one that writes: a lock file beside the
-   records is held from before they are opened until after they are closed. DuckDB's own lock ends too soon for that: it
-   puts its log away after giving the lock up, and the row that the next writer had just put there could go with it.
+   records is held from before they are opened until after they are closed. With DuckDB's own lock alone rows of writers
+   were lost (LOG.md), likely since it puts its log away after giving that lock up, and the next writer's row with it.
 3. A reader does not open the file while that lock is held: the writer may be waiting for other readers to leave, and would
    wait for ever where they come and go without a pause. After `YIELDED` seconds it tries all the same.
 4. Others get their turn: an opening is joined for `JOINED` seconds at the most, and not at all while a thread of this

@@ -83,7 +83,7 @@ class Workspace:
                 yield connection
                 connection.commit()
                 with contextlib.suppress(duckdb.Error):
-                    # Left to closing, the log is put away after the lock is given up: the next writer's row can go with it.
+                    # Left to closing, the log may be put away after DuckDB's lock is given up, when others read already.
                     connection.execute("checkpoint")
             except BaseException:
                 with contextlib.suppress(duckdb.Error):

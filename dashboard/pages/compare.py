@@ -23,9 +23,8 @@ KINDS = "dashboard.compare"
 
 def examples(workspace: Workspace) -> showcase.Queries:
     """Two circuits that were tested against each other, else the newest two."""
-    tested = (
-        "select config->>'left' as a, config->>'right' as b from runs where verb = 'diff' and status = 'done' limit 1"
-    )
+    tested = """select config->>'left' as a, config->>'right' as b from runs
+                where verb = 'diff' and status = 'done' order by started desc limit 1"""
     if found := queries.rows(workspace, tested):
         return {"compare": found[0]}
     newest = [c["circuit"] for c in queries.circuits(workspace) if c["verified"]][:2]

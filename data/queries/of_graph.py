@@ -131,14 +131,14 @@ STATE = (
     f"{SAID} select count(*) from said",
     f"{SAID} select count(*) from scores semi join said using (explanation)",
     f"{MINE} select count(*), max(written) from labels semi join mine using (dictionary, latent)",
-    "select count(*) from features where $1 is not null",
+    "select count(*) from features",
 )
 
 
 def state(workspace: Workspace, circuit: str) -> str:
     """A name for the state of a circuit's nodes and edges and of everything said of their features."""
     with workspace.read() as db:
-        found = [db.execute(part, [circuit]).fetchall()[0] for part in STATE]
+        found = [db.execute(part, [circuit] if "$1" in part else []).fetchall()[0] for part in STATE]
     return "|".join(str(value) for row in found for value in row)
 
 

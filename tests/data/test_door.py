@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,13 +40,6 @@ def descriptors(path: Path) -> int:
     """How many descriptors of the file this process has."""
     folder = "/proc/self/fd"
     return sum(os.path.realpath(f"{folder}/{number}") == str(path.resolve()) for number in os.listdir(folder))
-
-
-def within(seconds: float, true: Callable[[], bool]) -> bool:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and not true():
-        time.sleep(0.01)
-    return true()
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors in /proc")
@@ -153,7 +144,6 @@ def test_names_of_one_file_have_one_door(workspace: Workspace, tmp_path: Path) -
     assert door(tmp_path / "link" / workspace.path.name) is door(workspace.path)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="forks")
 def test_a_forked_process_opens_the_file_itself(workspace: Workspace, way: Door) -> None:
     with way.reading(1):
         child = os.fork()

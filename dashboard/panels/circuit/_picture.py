@@ -38,8 +38,8 @@ def picture(graph: Graph, prompt: Mapping[str, Any], choice: Choice, marks: Mark
     held = [n for n in sorted(always) if n in graph.numbers and not _passes(graph.nodes[graph.numbers[n]], choice)]
     key = (astuple(choice), tuple(held))
     found = graph.kept.pop(key, None) or _made(graph, prompt, choice, held)
-    while len(graph.kept) >= KEPT_PICTURES:
-        graph.kept.pop(next(iter(graph.kept)), None)
+    for old in list(graph.kept)[: 1 - KEPT_PICTURES]:  # sessions share it, and may be here at the same time
+        graph.kept.pop(old, None)
     graph.kept[key] = found  # the one asked for last is the last to go
     return found
 
