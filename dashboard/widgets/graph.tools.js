@@ -51,12 +51,8 @@ function tips(g) {
     ];
     return scene.text[u] < 0 ? said : [...said, scene.texts[scene.text[u]]];
   }
-  /** What an edge is: its ends, its effect, and what share that is of all that is drawn into its target. */
-  function edge([from, to, weight]) {
-    const into = g.links(to).filter((link) => link[1] === to).reduce((sum, link) => sum + Math.abs(link[2]), 0);
-    const share = into ? `, ${Math.round((100 * Math.abs(weight)) / into)} % of the sizes of all shown into its target` : "";
-    return [`${g.label(from)} → ${g.label(to)}`, `edge ${signed(weight)}${share}`, `from ${g.id(from)} to ${g.id(to)}`];
-  }
+  /** What an edge is. Its share of what goes into its target is in the pane: only the edges shown are known here. */
+  const edge = ([from, to, weight]) => [`${g.label(from)} → ${g.label(to)}`, `edge ${signed(weight)}`, `from ${g.id(from)} to ${g.id(to)}`];
   /** The tip of a node or group, else of the edge under the pointer. */
   function show(u) {
     const there = u >= 0 || g.edge;
