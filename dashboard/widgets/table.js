@@ -25,10 +25,14 @@ export default function (component) {
     return [...data.rows].sort((a, b) => (order.up ? compare(a, b) : compare(b, a)));
   }
 
-  // The address goes there first, in one step of the history: Streamlit alone makes two, the first of them to a page of the old
-  // name with the new query, where Back would end.
+  // The server writes the address of the page that is opened. One that the answer to a pick changes meanwhile would be of
+  // neither page, so a pick on its way is waited for; the row walked to is where Back returns.
   function go(page, query) {
-    history.pushState(null, "", page + "?" + new URLSearchParams(query));
+    clearTimeout(root.timer);
+    root.timer = undefined;
+    if (root.sent !== undefined) { root.going = [page, query]; return; }
+    root.going = undefined;
+    if (root.wanted !== undefined) address(root.wanted);
     root.trigger("go", [page, query]);
   }
 
@@ -45,10 +49,15 @@ export default function (component) {
   function send() {
     root.timer = undefined;
     if (root.wanted === undefined || root.sent !== undefined) return;
+    address(root.wanted);
+    if (root.wanted === root.data.selected) { root.wanted = undefined; return; }  // shown already: nobody would answer
     root.sent = root.wanted;
-    address(root.sent);
     root.trigger("pick", root.sent);
-    root.lost = setTimeout(() => { root.sent = undefined; if (root.wanted !== root.data.selected) send(); }, PATIENCE);
+    root.lost = setTimeout(() => {
+      root.sent = undefined;
+      if (root.going) root.go(...root.going);
+      else if (root.wanted !== root.data.selected) send();
+    }, PATIENCE);
   }
 
   function rest(milliseconds) {
@@ -61,9 +70,11 @@ export default function (component) {
     clearTimeout(root.lost);
     root.sent = undefined;
     if (root.wanted === data.selected) root.wanted = undefined;
-    if (root.wanted !== undefined && root.timer === undefined) send();
+    if (root.going) go(...root.going);
+    else if (root.wanted !== undefined && root.timer === undefined) send();
   }
 
+  root.go = go;
   const rows = () => [...root.querySelectorAll("tbody tr")];
   const current = () => root.wanted ?? root.data.selected;
 

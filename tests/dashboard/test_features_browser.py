@@ -66,10 +66,24 @@ def test_enter_opens_the_feature_and_back_returns_to_it(listed: Page) -> None:
     wanted = latent(listed, 49)
     listed.keyboard.press("Enter")
     listed.wait_for_url(re.compile(rf"/feature\?feature=\w{{16}}(/|%2F){wanted}$"))
-    listed.get_by_text("Examples", exact=True).wait_for()  # the address is there before the page is
-    listed.go_back()
+    listed.go_back()  # while the page is being drawn
     listed.wait_for_url(re.compile("/features"))
     beside(listed, 49)
+
+
+def test_enter_right_after_a_step_opens_what_was_stepped_to_and_back_returns_to_it(listed: Page) -> None:
+    listed.keyboard.press("ArrowDown")
+    listed.wait_for_timeout(90)  # its pick is on its way
+    listed.keyboard.press("ArrowDown")
+    wanted = latent(listed, 2)
+    listed.keyboard.press("Enter")
+    listed.wait_for_url(re.compile(rf"/feature\?feature=\w{{16}}(/|%2F){wanted}$"))
+    expect(listed.locator(".lw-head h1")).to_contain_text(f"Feature {wanted}")
+    settled(listed)
+    assert listed.url.endswith(wanted)
+    listed.go_back()
+    listed.wait_for_url(re.compile("/features"))
+    beside(listed, 2)
 
 
 def test_walking_on_beyond_the_end_turns_the_page(listed: Page) -> None:
