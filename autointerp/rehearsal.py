@@ -22,7 +22,7 @@ from autointerp.llm_config import LlmConfig
 from autointerp.records import explained_already, explanations_of, stopped_already
 from autointerp.score import Scores
 from autointerp.tools import Tools
-from autointerp.trials import Trial, trials
+from autointerp.trials import Trials
 from data import parts
 from data.parts import Choice
 from data.store import Workspace
@@ -56,21 +56,25 @@ def score_or_forecast(workspace: Workspace, config: ScoreConfig, console: Consol
     asking = [one for one in score.scorers_of(config) if parts.load(score.SCORERS, one.name).NEEDS_ENDPOINT]
     if not asking:
         return f"No request would be sent: {config.scorers} asks no endpoint."
-    ready = [t for t in trials(workspace, explanations_of(workspace, config.explanations), config) if not t.problem]
+    prepared = Trials(workspace, explanations_of(workspace, config.explanations), config)
     with _tools(workspace, config) as tools:
         for one in asking:
-            _rehearse(one, ready, tools, calibrate=config.calibrate)
+            _rehearse(one, prepared, tools, calibrate=config.calibrate)
         return str(tools.client.forecast)
 
 
-def _rehearse(scorer: Choice, ready: list[Trial], tools: Tools, *, calibrate: bool) -> None:
+def _rehearse(scorer: Choice, prepared: Trials, tools: Tools, *, calibrate: bool) -> None:
     """Asks what a score run would: about planted features, if its judge has not been, and about the trials."""
     part: Any = parts.load(score.SCORERS, scorer.name)
-    reader = ready[0].reader if ready else None
     planted = calibrate and getattr(part, "CALIBRATED", False)
-    if planted and reader and not calibration.find(tools.workspace, scorer.label, tools.client.endpoint.model):
-        _exhaust(part.judge(calibration.planted(reader, tools.seed), tools, scorer.options))
-    _exhaust(part.judge([trial.question for trial in ready], tools, scorer.options))
+    known = bool(calibration.find(tools.workspace, scorer.label, tools.client.endpoint.model))
+    for block in prepared.blocks({one.explanation for one in prepared.explanations}):
+        ready = [trial for trial in block if not trial.problem]
+        reader = next((trial.reader for trial in ready), None)
+        if planted and reader and not known:
+            _exhaust(part.judge(calibration.planted(reader, tools.seed), tools, scorer.options))
+            known = True
+        _exhaust(part.judge([trial.question for trial in ready], tools, scorer.options))
 
 
 def _tools(workspace: Workspace, config: LlmConfig) -> Tools:

@@ -30,7 +30,7 @@ from autointerp.llm_config import named_endpoint
 from autointerp.records import explanations_of, scored_already
 from autointerp.spread import opened, spread
 from autointerp.tools import Tools
-from autointerp.trials import Trial, trials
+from autointerp.trials import Trial, Trials
 from autointerp.watch import watch
 from data import parts, runs
 from data.errors import Mistake
@@ -62,7 +62,7 @@ def score(workspace: Workspace, config: ScoreConfig, console: Console | None = N
     if not config.retry and (done := runs.finished(workspace, "score", config, inputs)):
         return _result(workspace, done)
     with opened(config) as pool, begin(workspace, "score", config, config.seed, inputs) as run:
-        prepared = trials(workspace, explanations, config)
+        prepared = Trials(workspace, explanations, config)
         with Tools.of(run, config) as tools:
             for scorer in chosen:
                 with watch(run, f"scoring by {scorer.label}", len(prepared), console=console) as tools.advance:
@@ -81,24 +81,27 @@ def scorers_of(config: ScoreConfig) -> list[Choice]:
     return list({one.label: one for one in parts.choices(SCORERS, named)}.values())
 
 
-def _score(run: Run, scorer: Choice, prepared: Sequence[Trial], tools: Tools, pool: Pool, config: ScoreConfig) -> None:
-    name = scorer.label
-    done = scored_already(run.workspace, run.run)
-    waiting = [t for t in prepared if (t.explanation.explanation, name) not in done]
+def _score(run: Run, scorer: Choice, prepared: Trials, tools: Tools, pool: Pool, config: ScoreConfig) -> None:
+    name, done = scorer.label, scored_already(run.workspace, run.run)
+    waiting = {one.explanation for one in prepared.explanations if (one.explanation, name) not in done}
     tools.advance(len(prepared) - len(waiting))
-    for trial in waiting:
-        if trial.problem:
-            _store(run, name, trial, failure(trial, trial.problem))
-            tools.advance()
-    ready = [t for t in waiting if not t.problem]
-    if not ready:
-        return
+    judge: Judge | None = None
+    for block in prepared.blocks(waiting):
+        for trial in block:
+            if trial.problem:
+                _store(run, name, trial, failure(trial, trial.problem))
+                tools.advance()
+        if ready := [trial for trial in block if not trial.problem]:
+            judge = judge or _judge(run, scorer, ready[0], config, tools)
+            for trial, columns in _each(judge, ready, config, tools, pool):
+                _store(run, name, trial, columns)
+
+
+def _judge(run: Run, scorer: Choice, trial: Trial, config: ScoreConfig, tools: Tools) -> Judge:
     part: Any = parts.load(SCORERS, scorer.name)
     model = _model(scorer, part, tools)
     asked = config.calibrate and getattr(part, "CALIBRATED", False)
-    judge = Judge(scorer, model, _card(run, scorer, model, ready[0], tools) if asked else None)
-    for trial, columns in _each(judge, ready, config, tools, pool):
-        _store(run, name, trial, columns)
+    return Judge(scorer, model, _card(run, scorer, model, trial, tools) if asked else None)
 
 
 def _model(scorer: Choice, part: Any, tools: Tools) -> str:

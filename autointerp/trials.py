@@ -1,28 +1,32 @@
 """What is tested by a score run: each explanation with its windows, its control, and the rate at which its feature fires.
 
 1. Windows are drawn from the `score` half of the harvest, which no explainer has seen.
-2. The control is another feature's explanation, drawn by the seed (a swap), or that of the nearest feature (a hard swap).
-   A text that says nearly the same is no control and is passed over.
+2. The control is another feature's explanation, drawn by the seed (a swap), or that of the nearest feature (a hard swap);
+   see `controls.py`.
 3. The natural rate is counted, not estimated: the share of all windows of that half and length in which the latent fires.
+4. Trials are made `BLOCK` explanations at a time, so that a million of them take no more memory than a thousand. Strangers,
+   windows of other features for those scorers that want some, are of the same block.
 """
 
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Sequence
+import itertools
+from collections import defaultdict
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from autointerp.config import ScoreConfig
+from autointerp.controls import Circle, Controls, hard_control
 from autointerp.examples import Reader, TooFew, Window, judged
 from autointerp.judgements import Question
 from autointerp.records import Explanation, statistics_of
 from data.store import Workspace
-from data.words import Feature, digest
+from data.words import Feature
 
-ALIKE = 0.5
-"""The share of words in common from which two texts say nearly the same."""
 STRANGERS = 20
+BLOCK = 1000
+"""Explanations whose windows are held at a time."""
 
 
 @dataclass(frozen=True)
@@ -59,52 +63,60 @@ def natural_rate(reader: Reader, latent: int, half: str, length: int) -> float:
     return float(found.mean()) if len(found) else 0.0
 
 
-def trials(workspace: Workspace, explanations: Sequence[Explanation], config: ScoreConfig) -> list[Trial]:
-    """A trial for each explanation; one whose windows cannot be drawn says why."""
-    reader = functools.cache(functools.partial(Reader, workspace))
-    nearest = _nearest(workspace, explanations) if config.swap == "nearest" else {}
-    found = [_trial(reader, one, explanations, config, nearest.get(one.feature, [])) for one in explanations]
-    return [replace(one, strangers=strangers(one, found, config.seed)) for one in found]
+class Trials:
+    """The trials of `explanations`, a block at a time; one whose windows cannot be drawn says why."""
+
+    def __init__(self, workspace: Workspace, explanations: Sequence[Explanation], config: ScoreConfig) -> None:
+        self.explanations, self._workspace, self._config = explanations, workspace, config
+        self._controls = Controls(explanations, config.seed)
+        self._reader = functools.cache(functools.partial(Reader, workspace))
+        self._kept: tuple[int, list[Trial]] = (-1, [])
+
+    def __len__(self) -> int:
+        return len(self.explanations)
+
+    def blocks(self, wanted: Container[str]) -> Iterator[list[Trial]]:
+        """The trials of `wanted` explanations, in order; the last block that was made is kept for the next who asks."""
+        for begin in range(0, len(self), BLOCK):
+            several = self.explanations[begin : begin + BLOCK]
+            if any(one.explanation in wanted for one in several):
+                if self._kept[0] != begin:
+                    self._kept = (begin, self._made(several))
+                yield [trial for trial in self._kept[1] if trial.explanation.explanation in wanted]
+
+    def _made(self, several: Sequence[Explanation]) -> list[Trial]:
+        nearest = _nearest(self._workspace, several) if self._config.swap == "nearest" else {}
+        return with_strangers([self._trial(one, nearest.get(one.feature, [])) for one in several], self._config.seed)
+
+    def _trial(self, one: Explanation, nearest: Sequence[Feature]) -> Trial:
+        hard = hard_control(one, self._of_features, nearest) if nearest else None
+        control, how = (hard, "nearest") if hard else (self._controls.of(one), "random")
+        config = self._config
+        try:
+            opened = self._reader(one.feature.dictionary)
+            windows = judged(opened, one.feature.latent, "score", config.windows, config.seed, config.drawing)
+        except TooFew as reason:
+            return Trial(one, [], str(reason), control, swap=how)
+        return Trial(one, windows, None, control, opened, how)
+
+    @functools.cached_property
+    def _of_features(self) -> dict[Feature, list[Explanation]]:
+        found = defaultdict[Feature, list[Explanation]](list)
+        for one in self.explanations:
+            found[one.feature].append(one)
+        return found
 
 
-def _trial(
-    reader: functools._lru_cache_wrapper[Reader],
-    one: Explanation,
-    others: Sequence[Explanation],
-    config: ScoreConfig,
-    nearest: Sequence[Feature],
-) -> Trial:
-    hard = nearest_swap(one, others, nearest)
-    control, how = (hard, "nearest") if hard else (swap(one, others, config.seed), "random")
-    try:
-        opened = reader(one.feature.dictionary)
-        windows = judged(opened, one.feature.latent, "score", config.windows, config.seed, config.drawing)
-    except TooFew as reason:
-        return Trial(one, [], str(reason), control, swap=how)
-    return Trial(one, windows, None, control, opened, how)
+def with_strangers(trials: Sequence[Trial], seed: int) -> list[Trial]:
+    """Each trial with at most `STRANGERS` active windows, each of another feature of `trials`."""
+    active = {str(t.explanation.feature): next((w for w in t.windows if w.active), None) for t in reversed(trials)}
+    circle = Circle({name: (name, window) for name, window in active.items() if window}, seed)
+    return [replace(trial, strangers=_strangers(str(trial.explanation.feature), circle)) for trial in trials]
 
 
-def strangers(trial: Trial, others: Sequence[Trial], seed: int) -> tuple[Window, ...]:
-    """At most `STRANGERS` active windows, each of another feature; the same whichever trials are still to be scored."""
-    known = {o.explanation.feature: o for o in others if o.windows}
-    known.pop(trial.explanation.feature, None)
-    features = sorted(known, key=lambda f: digest("stranger", seed, trial.explanation.feature, f))[:STRANGERS]
-    active = ([w for w in known[feature].windows if w.active] for feature in features)
-    return tuple(windows[0] for windows in active if windows)
-
-
-def swap(explanation: Explanation, others: Sequence[Explanation], seed: int) -> Explanation | None:
-    """Another feature's explanation that says something else, drawn by `seed`; None when there is none."""
-    pool = [o for o in others if o.feature != explanation.feature and not alike(o.text, explanation.text)]
-    return min(pool, key=lambda o: digest("swap", seed, explanation.explanation, o.explanation), default=None)
-
-
-def nearest_swap(
-    explanation: Explanation, others: Sequence[Explanation], nearest: Sequence[Feature]
-) -> Explanation | None:
-    """The explanation of the first of the `nearest` features that has one and says something else."""
-    known = {o.feature: o for o in reversed(others) if not alike(o.text, explanation.text)}
-    return next((known[feature] for feature in nearest if feature in known), None)
+def _strangers(feature: str, circle: Circle[tuple[str, Window]]) -> tuple[Window, ...]:
+    others = (window for name, window in circle.after(feature) if name != feature)
+    return tuple(itertools.islice(others, STRANGERS))
 
 
 def _nearest(workspace: Workspace, explanations: Sequence[Explanation]) -> dict[Feature, list[Feature]]:
@@ -115,14 +127,3 @@ def _nearest(workspace: Workspace, explanations: Sequence[Explanation]) -> dict[
                   for latent, _ in statistics.get(name, [])]
         for feature, statistics in found.items()
     }  # fmt: skip
-
-
-def alike(one: str, other: str) -> bool:
-    """Whether two texts share so many of their words (Jaccard) that they say nearly the same.
-
-    Where both quote words, these are compared: labels of one template share what stands around them.
-    """
-    left, right = (set(re.findall(r'"([^"]+)"', text.lower())) for text in (one, other))
-    if not (left and right):
-        left, right = (set(re.findall(r"\w+", text.lower())) for text in (one, other))
-    return one == other or len(left & right) >= ALIKE * max(len(left | right), 1)

@@ -26,12 +26,12 @@ from autointerp.after.findings import Finding, store, text_of
 from autointerp.after.judging import Unjudged, judgements, known, scorer_of
 from autointerp.after.labels import of_run
 from autointerp.bootstrap import weights
+from autointerp.controls import Controls
 from autointerp.drawing import CONTEXT
 from autointerp.examples import FEWEST, Reader, Window, distinct
 from autointerp.judgements import Judgement, Question
 from autointerp.records import Explanation
 from autointerp.tools import Tools
-from autointerp.trials import swap
 from autointerp.watch import watch
 from data import runs
 from data.errors import Mistake
@@ -98,14 +98,14 @@ def _search(
     run: Run, labels: Sequence[Explanation], scorer: Choice, config: CounterexamplesConfig, console: Console | None
 ) -> Iterator[Finding]:
     reader = functools.cache(functools.partial(Reader, run.workspace))
-    questions: dict[Feature, Question] = {}
+    questions, controls = dict[Feature, Question](), Controls(labels, config.seed)
     for label in labels:
         opened = reader(label.feature.dictionary)
         windows = looked_at(opened, label.feature.latent, config.windows, config.seed)
         if sum(window.active for window in windows) < FEWEST:
             yield Finding.none(str(label.feature), MEASURE, f"too rare: active in fewer than {FEWEST} windows")
             continue
-        control = swap(label, labels, config.seed)
+        control = controls.of(label)
         texts = (label.text, control.text) if control else (label.text,)
         questions[label.feature] = Question(texts, windows, label.feature, opened)
     ready = [label for label in labels if label.feature in questions]

@@ -30,11 +30,12 @@ from autointerp.after.relabel_config import RelabelConfig
 from autointerp.assess import assess, failure
 from autointerp.auroc import weighted_auroc
 from autointerp.bootstrap import estimate, weights
+from autointerp.controls import Controls
 from autointerp.examples import Reader, TooFew, Window, judged
 from autointerp.judgements import Judgement
 from autointerp.records import Explanation, statistics_of
 from autointerp.tools import Tools
-from autointerp.trials import Trial, swap
+from autointerp.trials import Trial
 from data import parts, runs
 from data.parts import Choice
 from data.runs import Run
@@ -115,7 +116,7 @@ def _judge(tools: Tools, config: RelabelConfig) -> Relabelled:
 
 
 def _trial(workspace: Workspace, mine: Explanation, others: Sequence[Explanation], config: RelabelConfig) -> Trial:
-    control = swap(mine, others, config.seed)
+    control = Controls(others, config.seed).of(mine)
     reader = Reader(workspace, mine.feature.dictionary)
     try:
         windows = judged(reader, mine.feature.latent, "score", config.windows, config.seed)

@@ -83,7 +83,7 @@ def bench(workspace: Workspace, config: BenchAutointerpConfig, console: Console 
     with begin(workspace, "bench-autointerp", asdict(config), config.seed, inputs) as run:
         run.summary |= {"features": len(planting.features), "tokens": text.tokens, "left_out": list(planting.left_out)}
         with tempfile.TemporaryDirectory(prefix="lacewing-ground-") as folder, Tools.of(run, config) as tools:
-            setting = _setting(Path(folder), text, planting, config)
+            setting = prepare(Path(folder), text, planting, config)
             _score(run, scorers, setting, tools, console)
             _explain(run, explainers, setting, tools, console)
             if config.others:
@@ -111,7 +111,8 @@ def scorers_of(text: str) -> list[Choice]:
     return list({one.label: one for one in chosen}.values())
 
 
-def _setting(folder: Path, text: Corpus, planting: Planting, config: BenchAutointerpConfig) -> Setting:
+def prepare(folder: Path, text: Corpus, planting: Planting, config: BenchAutointerpConfig) -> Setting:
+    """Plants the features in a workspace of their own in `folder`, and draws each one's ladder and windows."""
     workspace = Workspace.open(folder / "planted", create=True)
     harvest(workspace, text, planting.features, noise=config.noise, seed=config.seed)
     reader = Reader(workspace, DICTIONARY)
