@@ -73,8 +73,7 @@ class Written:
 def judge(questions: Sequence[Question], tools: Tools, options: Options) -> Iterator[Outcome]:
     """One outcome a question, in order."""
     steered = Subjects(tools.workspace)
-    requests = [request(text, options.texts) for question in questions for text in question.texts]
-    answers = iter(tools.client.ask(requests))
+    answers = tools.client.answers(request(text, options.texts) for q in questions for text in q.texts)
     for question in questions:
         written = [read(next(answers)) for _ in question.texts]
         yield _outcome(question, written, steered, options, tools.seed)
