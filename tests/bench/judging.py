@@ -2,7 +2,8 @@
 
 1. Features with known rules are planted in text (`autointerp/ground`), and each has a ladder of labels from right to wrong.
 2. The judge is a server of this process. It takes a label at its word, runs its rule on the passage it is shown, and errs
-   on one answer in ten, always the same: a good reader with noise. It counts the tokens of all messages.
+   on one answer in ten, always the same: a good reader with noise. It counts the tokens of all messages. Asked about a
+   passage again, in another order, it says the same again: what two orders are for, such a judge has not.
 3. Ours is `lacewing bench-autointerp`. Delphi's two scorers run as they are, in an environment of their own, with its own
    numbers: 50 active and 50 silent windows, five a request. It is given our windows, which are shorter than its own.
 4. A label's score is the mean of both scorers' scores: ours the AUROC, delphi's the balanced accuracy. Rank orders are
