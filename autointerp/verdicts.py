@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import math
@@ -27,6 +26,7 @@ from autointerp.judgements import Item, Judgement
 from autointerp.llm import Answer, Request
 from autointerp.tools import Tools
 from data.errors import Mistake
+from data.words import digest
 
 TOGETHER = 5
 """Passages in a request where there are no log-probabilities: of longer lists small models lose count."""
@@ -103,12 +103,22 @@ def judgements(inquiries: Sequence[Inquiry], tools: Tools, options: Options, sys
     client: Any = tools.asking(options.model) if options.model else tools.client
     top = TOP if options.logprobs and _offers(inquiries, client, system) else 0
     size = options.shown or (1 if top else TOGETHER)
-    plan = functools.partial(Plan.of, size=size, top=top, orders=options.orders, seed=tools.seed)
-    answers = client.answers(r for one in inquiries for r in _requests(one, plan(one.passages), system))
+
+    def plan(one: Inquiry) -> Plan:
+        seed = drawn_by(tools.seed, *(passage.text for passage in one.passages))
+        return Plan.of(one.passages, size=size, top=top, orders=options.orders, seed=seed)
+
+    answers = client.answers(r for one in inquiries for r in _requests(one, plan(one), system))
     for one in inquiries:
-        made = plan(one.passages)
+        made = plan(one)
         yield _judgement(one, made, list(itertools.islice(answers, made.requests * len(one.texts))))
         tools.advance()
+
+
+def drawn_by(seed: int, *shown: object) -> int:
+    """A seed of `seed` and what is shown: features whose items are as many would else have them all at the same places,
+    and what a judge makes of a place would be the same number for each feature, without an interval."""
+    return int(digest("order", seed, shown, length=12), 16)
 
 
 def _offers(inquiries: Sequence[Inquiry], client: Any, system: str) -> bool:

@@ -5,7 +5,8 @@
    detection of Chang et al. 2009 for topics; Paulo and Belrose 2025 for latents, in a form of our own). Chance is 1 / 5.
 2. The score is the share of questions answered rightly. The control replaces the four by active windows of other features
    of the run: what is found there too is not the feature's doing.
-3. Each question is asked in `orders` orders. A judge that names the same place whatever stands there is degenerate.
+3. Each question is asked in `orders` orders. The intruder stands at each place equally often among a feature's questions,
+   and among its control's: a judge that names the same place whatever stands there scores 1 / 5, and is degenerate.
 
 It scores the feature, not the explanation: a feature that fails here has no explanation to be found.
 """
@@ -27,7 +28,7 @@ from autointerp.judgements import Outcome, Question
 from autointerp.llm import Answer, Request
 from autointerp.scorers.fuzzing import MARK, marked
 from autointerp.tools import Tools
-from autointerp.verdicts import EXTREME, used
+from autointerp.verdicts import EXTREME, drawn_by, used
 from data.errors import Mistake
 
 NEEDS_ENDPOINT = True
@@ -78,7 +79,7 @@ def judge(questions: Sequence[Question], tools: Tools, options: Options) -> Iter
 
 def _asked(question: Question, tools: Tools, options: Options) -> tuple[list[Lineup], np.ndarray]:
     some = lineups(question, options.trials, tools.seed)
-    return some, orders(len(some), options.orders, tools.seed)
+    return some, orders([one.mixed for one in some], options.orders, drawn_by(tools.seed, *(one.texts for one in some)))
 
 
 def lineups(question: Question, trials: int, seed: int) -> list[Lineup]:
@@ -112,15 +113,22 @@ def _lineup(friends: Sequence[Window], intruder: Window, draw: np.random.Generat
     return Lineup(windows, tuple(marked(w.tokens, m) for w, m in zip(windows, marks, strict=True)), mixed)
 
 
-def orders(count: int, times: int, seed: int) -> Int[np.ndarray, "lineups orders places"]:
-    """Which window stands at each place of each lineup in each order; the intruder is never twice at one place."""
+def orders(mixed: Sequence[bool], times: int, seed: int) -> Int[np.ndarray, "lineups orders places"]:
+    """Which window stands at each place of each lineup in each order.
+
+    The intruder is never twice at one place of a lineup, before all were its; in each order it is at each place equally
+    often, among the `mixed` lineups and among the others.
+    """
     draw = np.random.default_rng(seed)
-    found = np.zeros((count, times, FRIENDS + 1), dtype=np.int64)
-    for lineup in range(count):
-        at = draw.permutation(FRIENDS + 1)
-        for order in range(times):
-            row = draw.permutation(FRIENDS)
-            found[lineup, order] = np.insert(row, at[order % len(at)], FRIENDS)
+    found = np.zeros((len(mixed), times, FRIENDS + 1), dtype=np.int64)
+    shifts = np.insert(1 + draw.permutation(FRIENDS), 0, 0)
+    for kind in (False, True):
+        several = [n for n, one in enumerate(mixed) if one == kind]
+        first = np.concatenate([draw.permutation(FRIENDS + 1) for _ in range(0, len(several), FRIENDS + 1)] or [[]])
+        for lineup, at in zip(several, first.astype(int), strict=False):
+            for order in range(times):
+                place = (at + shifts[order % len(shifts)]) % len(shifts)
+                found[lineup, order] = np.insert(draw.permutation(FRIENDS), place, FRIENDS)
     return found
 
 

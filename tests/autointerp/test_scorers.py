@@ -309,9 +309,35 @@ def test_lineups_have_one_intruder_and_its_place_moves(planted_workspace: Worksp
         assert all(w.active for w in friends)
         assert one.mixed or len({w.quantile for w in friends}) == 1
         assert all(text.count("«") >= 1 for text in one.texts)
-    places = intruder.orders(20, 2, 0).argmax(2)
-    assert (places[:, 0] != places[:, 1]).all()
-    assert set(places[:, 0].tolist()) == set(range(5))
+    places = intruder.orders([one.mixed for one in some], 7, 0).argmax(2)
+    for order in range(7):
+        for kind in (slice(0, 10), slice(10, 20)):
+            assert sorted(places[kind, order].tolist()) == sorted(2 * [*range(5)])
+    assert all(len(set(row)) == 5 for row in places[:, :5].tolist())
+
+
+@pytest.mark.parametrize("orders", [1, 2])
+def test_a_judge_of_places_scores_chance_on_every_feature(planted_workspace: Workspace, orders: int) -> None:
+    tools = with_judge(planted_workspace, lambda *_: {"intruder": 2})
+    several = questions(planted_workspace)
+    for question, answer in zip(several, ask("intruder", several, tools, intruder.Options(orders=orders)), strict=True):
+        columns = row(question, answer)
+        assert (columns["value"], columns["control"], columns["difference"]) == pytest.approx((0.2, 0.2, 0))
+        assert columns["degenerate"]
+
+
+def test_features_have_their_active_windows_at_different_places(planted_workspace: Workspace) -> None:
+    """Else what a judge makes of a place would be the same number for each feature, and its interval nothing."""
+    tools = with_judge(planted_workspace, oracle)
+    several = questions(planted_workspace)
+    ask("detection", several, tools)
+    judge: Any = tools.client
+    asked = [json.loads(r.user)["passages"] for r in judge.requests[1:]]
+    each, found = len(asked) // len(several), set[tuple[bool, ...]]()
+    for n, question in enumerate(several):
+        active = {w.text: w.active for w in question.windows}
+        found.add(tuple(active[p] for passages in asked[n * each : (n + 1) * each] for p in passages))
+    assert len(found) == len(several)
 
 
 @pytest.mark.parametrize("name", ["detection", "fuzzing", "simulation", "intruder"])
