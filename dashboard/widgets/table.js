@@ -25,12 +25,12 @@ export default function (component) {
     return [...data.rows].sort((a, b) => (order.up ? compare(a, b) : compare(b, a)));
   }
 
-  // The server writes the address of the page that is opened. One that the answer to a pick changes meanwhile would be of
-  // neither page, so a pick on its way is waited for; the row walked to is where Back returns.
+  // The server writes the address of the page that is opened. Where the row is a part of the address, the answer to a pick on
+  // its way is waited for, since it changes whatever address then stands there; Back returns to the row walked to.
   function go(page, query) {
     clearTimeout(root.timer);
     root.timer = undefined;
-    if (root.sent !== undefined) { root.going = [page, query]; return; }
+    if (data.param && root.sent !== undefined) { root.going = [page, query]; return; }
     root.going = undefined;
     if (root.wanted !== undefined) address(root.wanted);
     root.trigger("go", [page, query]);
@@ -50,7 +50,8 @@ export default function (component) {
     root.timer = undefined;
     if (root.wanted === undefined || root.sent !== undefined) return;
     address(root.wanted);
-    if (root.wanted === root.data.selected) { root.wanted = undefined; return; }  // shown already: nobody would answer
+    // Picking what is shown changes nothing but the address: nobody would answer. Elsewhere a second pick may let a row go.
+    if (data.param && root.wanted === root.data.selected) { root.wanted = undefined; return; }
     root.sent = root.wanted;
     root.trigger("pick", root.sent);
     root.lost = setTimeout(() => {

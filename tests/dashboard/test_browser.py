@@ -48,6 +48,16 @@ def test_a_click_selects_writes_the_address_and_back_undoes_it(page: Page, addre
     detail(page, first).wait_for()
 
 
+def test_a_second_click_lets_a_picked_circuit_go(page: Page, address: str) -> None:
+    page.goto(f"{address}/circuits")
+    cell = page.locator("table[aria-label=Circuits] tbody tr").first.locator("td").last
+    cell.click()
+    page.wait_for_function("new URLSearchParams(location.search).has('left')")
+    settled(page)
+    cell.click()
+    page.wait_for_function("!new URLSearchParams(location.search).has('left')")
+
+
 def test_hovering_tells_about_the_nearest_node_without_the_server(page: Page, address: str) -> None:
     page.goto(f"{address}/circuit?size=30")
     canvas = page.locator("canvas[role=application]")
