@@ -27,7 +27,6 @@ def _load(name: str) -> ModuleType:
 
 
 _load("planted")
-_load("endpoint")
 _load("grounds")
 
 

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from autointerp.examples import Window
+from autointerp.records import Explanation
 from autointerp.shards import Activations, Files
 from data import runs
 from data.store import Workspace, append
+from data.words import Feature
 
 HARVEST = "planted"
 DICTIONARY = "d1c7"
@@ -123,3 +126,14 @@ def _write_rows(workspace: Workspace, run: str, made: list[Document], activation
              "statistics": {"top_logits": top, "firings": int(counts[latent])}}
             for latent in RULES
         ])  # fmt: skip
+
+
+def told(name: str, latent: int = 0) -> Explanation:
+    """An explanation of no harvest's feature, by the name of its text."""
+    return Explanation(name, Feature("d", latent), name)
+
+
+def window(number: int, kind: str = "active", quantile: int = -1) -> Window:
+    """A window of one token of no harvest, two to a document."""
+    value = 1.0 if kind == "active" else 0.0
+    return Window(number // 2, number, (number,), (f" {number}",), (value,), "score", kind, quantile)

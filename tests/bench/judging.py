@@ -22,10 +22,10 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import endpoint
 import numpy as np
 from bench.harness import Setting, Table
 from bench.work import FOLDER, interpreter
@@ -36,7 +36,7 @@ from autointerp.ground import bench
 from autointerp.ground.corpus import TOKEN, Corpus, corpus
 from autointerp.ground.judging import Trial
 from autointerp.ground.ladder import GENERIC, INJECTION
-from autointerp.ground.planted import planted
+from autointerp.ground.planted import Planting, planted
 from autointerp.rule import Rule, plain
 from data.models import Subject
 from data.store import Workspace
@@ -77,7 +77,7 @@ class Judge:
                     meanings[text] = getattr(trial.feature, "rule" if name == "exact" else name)
         return cls(meanings, Subject.open(BenchAutointerpConfig.judge))
 
-    def answer(self, body: Mapping[str, Any]) -> str:
+    def __call__(self, body: Mapping[str, Any], _: int) -> endpoint.Reply:
         """The answer to a request of either side, in its own form."""
         side, messages = body["model"], body["messages"]
         with self.lock:
@@ -86,9 +86,10 @@ class Judge:
         last = messages[-1]["content"]
         if side == "delphi":
             label, passages = theirs(last)
-            return json.dumps([int(self.active(side, label, one)) for one in passages])
+            return endpoint.says(json.dumps([int(self.active(side, label, one)) for one in passages]))
         asked = json.loads(last)
-        return json.dumps({"active": [self.active(side, asked["explanation"], one) for one in asked["passages"]]})
+        said = [self.active(side, asked["explanation"], one) for one in asked["passages"]]
+        return endpoint.says(json.dumps({"active": said}))
 
     @functools.cache  # noqa: B019  one judge a run, and the same prompts again and again
     def count(self, text: str) -> int:
@@ -125,46 +126,8 @@ class Judge:
 def theirs(text: str) -> tuple[str, list[str]]:
     """The label and the passages of a prompt of delphi's."""
     label, _, rest = text.partition("\n\nText examples:\n\n")
-    if not rest:
-        raise ValueError(f"no prompt of delphi's: {text[:200]!r}")
-    pieces = re.split(r"^Example \d+: ", rest.rstrip("\n") if rest.endswith("\n\n") else rest[:-1], flags=re.MULTILINE)
-    return label.partition(": ")[2], [one.removesuffix("\n") for one in pieces[1:]]
-
-
-class Server(ThreadingHTTPServer):
-    request_queue_size = 128
-    daemon_threads = True
-
-
-def serving(judge: Judge) -> Server:
-    """A server of `judge` on loopback, begun in a thread."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            message = {"role": "assistant", "content": judge.answer(body)}
-            choices = [{"index": 0, "finish_reason": "stop", "message": message}]
-            self._send({"id": "1", "object": "chat.completion", "created": 0, "model": "judge", "choices": choices})
-
-        def do_GET(self) -> None:
-            self._send({"object": "list", "data": [{"id": "lacewing", "object": "model"}]})
-
-        def _send(self, value: Mapping[str, Any]) -> None:
-            body = json.dumps(value).encode()
-            self.send_response(200)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *arguments: Any) -> None:
-            pass
-
-    server = Server(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
+    _, *passages = re.split(r"(?:\A|\n)Example \d+: ", rest.removesuffix("\n"))
+    return label.removeprefix("Latent explanation: "), passages
 
 
 @dataclass(frozen=True)
@@ -178,7 +141,7 @@ class Judged:
 
 def tables(setting: Setting) -> Iterator[Table]:
     config = BenchAutointerpConfig(
-        explainers="token_lift", negatives="random", others=False, features=setting.of(3, 1), seed=0,
+        explainers="token_lift", negatives="random", others=False, features=setting.of(3, 1),
         tokens=setting.of(BenchAutointerpConfig.tokens, 30_000),
     )  # fmt: skip
     columns = (
@@ -187,22 +150,19 @@ def tables(setting: Setting) -> Iterator[Table]:
     )  # fmt: skip
     table = Table("Detection and fuzzing of planted features before one judge", columns)
     text = corpus(config.text, config.tokens)
-    trials = drawn(text, replace(config, windows=2 * HALF))
+    planting = planted(text, config.kinds, config.features, config.seed)
+    whole = replace(config, windows=2 * HALF)
+    trials = drawn(text, planting, whole)
     judge = Judge.of(trials)
-    server = serving(judge)
-    address = f"http://127.0.0.1:{server.server_port}/v1"
     worth = {(t.feature.latent, r.rung.name): r.truth.f1 for t in trials for r in t.rungs}
-    try:
+    with endpoint.serve(judge) as (address, _):
         first = delphi(trials, judge, address)
-        table.rows.append(("delphi", 2 * HALF, 1, *_row(first, first, first, worth)))
-        again = delphi(drawn(text, replace(config, windows=2 * HALF, seed=1), trials), judge, address)
-        table.rows.append(("delphi, other windows", 2 * HALF, 1, *_row(again, first, first, worth)))
+        table.rows.append(("delphi", 2 * HALF, 1, *_row(first, first, worth)))
+        again = delphi(drawn(text, planting, replace(whole, seed=1)), judge, address)
+        table.rows.append(("delphi, other windows", 2 * HALF, 1, *_row(again, first, worth)))
         for windows, orders in setting.of(((32, 2), (32, 1), (100, 2), (100, 1)), ((10, 1),)):
             found = lacewing(replace(config, windows=windows), orders, judge, address)
-            table.rows.append(("lacewing", windows, orders, *_row(found, first, first, worth)))
-    finally:
-        server.shutdown()
-        server.server_close()
+            table.rows.append(("lacewing", windows, orders, *_row(found, first, worth)))
     table.notes.append(
         f"{len(trials)} planted features, {len(first.scores)} labels. The judge takes a label at its word and errs on "
         f"{FLIPPED:.0%} of its answers. Tokens are those of prompts, by the tokenizer of {config.judge}; a control, which "
@@ -212,9 +172,9 @@ def tables(setting: Setting) -> Iterator[Table]:
     yield table
 
 
-def _row(found: Judged, beside: Judged, cost: Judged, worth: Scores) -> tuple[object, ...]:
+def _row(found: Judged, first: Judged, worth: Scores) -> tuple[object, ...]:
     return (
-        found.tokens, round(found.tokens / cost.tokens, 3), found.requests, correlation(found.scores, beside.scores),
+        found.tokens, round(found.tokens / first.tokens, 3), found.requests, correlation(found.scores, first.scores),
         correlation(found.scores, worth),
     )  # fmt: skip
 
@@ -226,10 +186,8 @@ def correlation(one: Scores, other: Scores) -> float:
     return round(float(found.statistic), 3)
 
 
-def drawn(text: Corpus, config: BenchAutointerpConfig, like: Sequence[Trial] = ()) -> list[Trial]:
-    """The planted features with their ladders and windows; with `like`, its features, and windows by the config's seed."""
-    seed = 0 if like else config.seed
-    planting = planted(text, config.kinds, config.features, seed)
+def drawn(text: Corpus, planting: Planting, config: BenchAutointerpConfig) -> list[Trial]:
+    """The planted features that have windows enough, with their ladders and the windows that the config draws."""
     with tempfile.TemporaryDirectory(prefix="lacewing-judging-") as folder:
         return [t for t in bench.prepare(Path(folder), text, planting, config).trials if t.question]
 
