@@ -1,6 +1,7 @@
 """The workspace: a folder with one DuckDB file for records and Parquet parts for bulk.
 
-1. `Workspace.open` makes the folder if asked to, and brings the schema up to date (one transaction a migration).
+1. `Workspace.open` makes the folder if asked to, and brings the schema up to date (one transaction a migration,
+   all in one opening).
 2. `read()` and `write()` open the file, do their work and close it: DuckDB lets a writer exclude all readers and a
    reader exclude the writer, so nobody keeps a connection (`door`: threads of one process that read share one). A lock
    held by another process is waited for, with jitter, up to a bound; then a `Mistake` says who to look for.
@@ -78,21 +79,15 @@ class Workspace:
     def write(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A short transaction: committed on leaving, rolled back on any exception."""
         with _opened(self.path, self.patience, read_only=False) as connection:
-            try:
-                connection.begin()
+            with _transaction(connection):
                 yield connection
-                connection.commit()
-                with contextlib.suppress(duckdb.Error):
-                    # Left to closing, the log may be put away after DuckDB's lock is given up, when others read already.
-                    connection.execute("checkpoint")
-            except BaseException:
-                with contextlib.suppress(duckdb.Error):
-                    connection.rollback()
-                raise
+            _put_log_away(connection)
 
     def _migrate(self, create: bool) -> None:
-        known = migrations()
-        applied = self._applied() if self.path.exists() else set()
+        known, applied = migrations(), set()
+        if self.path.exists():
+            with self.read() as db:
+                applied = _applied(db)
         if newer := applied - known.keys():
             raise Mistake(
                 f"The workspace {str(self.folder)!r} has schema {max(newer)}, newer than this lacewing knows "
@@ -100,18 +95,18 @@ class Workspace:
             )
         if not applied and not create and self.path.exists():
             raise Mistake(f"{str(self.path)!r} is a DuckDB file but not a lacewing workspace; name another folder.")
-        for name in sorted(known.keys() - applied):
-            with self.write() as db:
-                db.execute("create table if not exists migrations (name varchar primary key, applied timestamp)")
-                db.execute(known[name])
-                db.execute("insert into migrations values (?, now()::timestamp)", [name])
+        if known.keys() - applied:
+            self._apply(known)
 
-    def _applied(self) -> set[str]:
-        with self.read() as db:
-            tables = db.execute("select table_name from duckdb_tables()").fetchall()
-            if ("migrations",) not in tables:
-                return set()
-            return {name for (name,) in db.execute("select name from migrations").fetchall()}
+    def _apply(self, known: Mapping[str, str]) -> None:
+        """Brings the schema up to date, in one opening: nobody else opens the file in between."""
+        with _opened(self.path, self.patience, read_only=False) as db:
+            for name in sorted(known.keys() - _applied(db)):  # another process may have been quicker
+                with _transaction(db):
+                    db.execute("create table if not exists migrations (name varchar primary key, applied timestamp)")
+                    db.execute(known[name])
+                    db.execute("insert into migrations values (?, now()::timestamp)", [name])
+            _put_log_away(db)
 
     def write_part(self, part: str | Path, table: pa.Table, **options: Any) -> Path:
         """Writes `table` as the Parquet file `part` (relative to the folder), whole or not at all."""
@@ -149,6 +144,33 @@ def append(db: duckdb.DuckDBPyConnection, table: str, records: Iterable[Mapping[
 
 def _column(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list | tuple) else value
+
+
+def _applied(db: duckdb.DuckDBPyConnection) -> set[str]:
+    """The migrations that the file has."""
+    tables = db.execute("select table_name from duckdb_tables()").fetchall()
+    if ("migrations",) not in tables:
+        return set()
+    return {name for (name,) in db.execute("select name from migrations").fetchall()}
+
+
+@contextlib.contextmanager
+def _transaction(db: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Committed on leaving, rolled back on any exception."""
+    try:
+        db.begin()
+        yield
+        db.commit()
+    except BaseException:
+        with contextlib.suppress(duckdb.Error):
+            db.rollback()
+        raise
+
+
+def _put_log_away(db: duckdb.DuckDBPyConnection) -> None:
+    """Left to closing, that may come after DuckDB's lock is given up, when others read already."""
+    with contextlib.suppress(duckdb.Error):
+        db.execute("checkpoint")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -39,7 +40,13 @@ def subject(tiny_model: Path) -> Subject:
     return Subject.open(str(tiny_model))
 
 
+@pytest.fixture(scope="session")
+def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty workspace, made once and only copied: a thousand tests begin with one."""
+    return Workspace.open(tmp_path_factory.mktemp("empty") / "workspace", create=True).folder
+
+
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    """An empty workspace."""
-    return Workspace.open(tmp_path / "workspace", create=True)
+def workspace(empty_folder: Path, tmp_path: Path) -> Workspace:
+    """An empty workspace of the test's own."""
+    return Workspace(shutil.copytree(empty_folder, tmp_path / "workspace"))

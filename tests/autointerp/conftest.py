@@ -70,18 +70,6 @@ def no_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty workspace, made once and only copied: a schema takes a second to make on a busy core."""
-    return Workspace.open(tmp_path_factory.mktemp("empty") / "workspace", create=True).folder
-
-
-@pytest.fixture
-def workspace(empty_folder: Path, tmp_path: Path) -> Workspace:
-    """An empty workspace of the test's own."""
-    return Workspace(shutil.copytree(empty_folder, tmp_path / "workspace"))
-
-
-@pytest.fixture(scope="session")
 def planted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with the planted harvest, made once and only copied."""
     import planted
@@ -94,4 +82,4 @@ def planted_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def planted_workspace(planted_folder: Path, tmp_path: Path) -> Workspace:
     """A workspace with the planted harvest, of the test's own."""
-    return Workspace.open(shutil.copytree(planted_folder, tmp_path / "planted"))
+    return Workspace(shutil.copytree(planted_folder, tmp_path / "planted"))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -39,6 +41,32 @@ def test_opening_again_changes_nothing(workspace: Workspace) -> None:
     Workspace.open(workspace.folder, create=True)
     with workspace.read() as db:
         assert db.execute("select name from migrations").fetchall() == [(name,) for name in migrations()]
+
+
+def test_many_may_make_the_same_workspace_at_once(tmp_path: Path) -> None:
+    begin = threading.Barrier(4)
+
+    def make(_: int) -> None:
+        begin.wait()
+        Workspace.open(tmp_path / "workspace", create=True)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(make, range(4)))
+    with Workspace.open(tmp_path / "workspace").read() as db:
+        assert db.execute("select count(*) from migrations").fetchall() == [(len(migrations()),)]
+
+
+def test_a_migration_that_breaks_off_leaves_those_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = list(migrations())
+    broken = migrations() | {names[2]: "create table halfway (a int); select nonsense"}
+    with monkeypatch.context() as patched, pytest.raises(duckdb.Error):
+        patched.setattr(store, "migrations", lambda: broken)
+        Workspace.open(tmp_path, create=True)
+    with Workspace(tmp_path).read() as db:
+        assert db.execute("select name from migrations order by name").fetchall() == [(name,) for name in names[:2]]
+        assert not db.execute("select * from duckdb_tables() where table_name = 'halfway'").fetchall()
+    with Workspace.open(tmp_path).read() as db:
+        assert db.execute("select count(*) from migrations").fetchall() == [(len(names),)]
 
 
 def test_a_missing_workspace_says_what_to_do(tmp_path: Path) -> None:
