@@ -125,7 +125,7 @@ def summed(workspace: Workspace, run: str, seed: int = 0) -> list[Added]:
 def _summed(names: tuple[str, str], rows: Sequence[tuple[Any, ...]], seed: int) -> Added:
     known = np.array([row for row in rows if row[2] is not None], dtype=float).reshape(-1, 5)
     drawn = weights(np.arange(len(known)), seed)
-    means = [estimate(drawn @ column / max(len(known), 1)) for column in known[:, :3].T]
+    means = [estimate(drawn @ column / max(len(known), 1), len(known)) for column in known[:, :3].T]
     better, worse = int((known[:, 3] > 0).sum()), int((known[:, 4] < 0).sum())
     label, rule, more = means
     return Added(names[0], names[1], label, rule, more, better, worse, len(known), len(rows) - len(known))

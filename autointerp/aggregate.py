@@ -107,7 +107,7 @@ def mean(values: Float[np.ndarray, " features"], weights: Float[np.ndarray, " fe
         times = np.bincount(draw.integers(count, size=count), minlength=count)
         totals.append([float(times @ column) for column in drawn])
     top, bottom = np.array(totals).T
-    return estimate(np.divide(top, bottom, out=np.full(len(top), np.nan), where=bottom > 0))
+    return estimate(np.divide(top, bottom, out=np.full(len(top), np.nan), where=bottom > 0), count)
 
 
 def kappas(workspace: Workspace, run: str) -> dict[str, float]:

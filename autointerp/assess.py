@@ -18,7 +18,7 @@ import numpy as np
 
 from autointerp import measures
 from autointerp.auroc import parted, weighted_auroc
-from autointerp.bootstrap import Comparison, compared, weights
+from autointerp.bootstrap import Comparison, clusters, compared, weights
 from autointerp.examples import Drawn
 from autointerp.judgements import Item, Judgement, Outcome
 from autointerp.trials import Trial
@@ -65,7 +65,12 @@ class Sample:
     @property
     def compared(self) -> Comparison:
         """The AUROC of each text."""
-        return parted(compared(self.draws), self.truth, self.documents)
+        return parted(compared(self.draws, self.clusters), self.truth, self.documents)
+
+    @property
+    def clusters(self) -> int:
+        """How many documents they are of."""
+        return clusters(self.documents)
 
 
 def assess(trial: Trial, answer: Judgement | Outcome, seed: int) -> dict[str, Any]:
@@ -105,7 +110,7 @@ def _judgement(trial: Trial, judgement: Judgement, seed: int) -> dict[str, Any]:
     details = _details(trial, judgement) | {
         "threshold": said.threshold,
         "balanced_f1": _record(
-            measures.rated(lambda r, f: measures.f1(r, f, 0.5), said.said, sample.truth, sample.drawn)
+            measures.rated(lambda r, f: measures.f1(r, f, 0.5), said.said, sample.truth, sample.drawn, sample.clusters)
         ),
         "quantiles": _by_quantile(sample),
         "kinds": _by_kind(sample),
@@ -122,15 +127,19 @@ def _items(trial: Trial, judgement: Judgement) -> list[Item]:
 def _rates(sample: Sample, said: np.ndarray, rate: float | None, details: dict[str, Any]) -> dict[str, Estimate]:
     """What the verdicts are worth; at the natural rate only where there is one and random windows to see false yes in."""
     found: dict[str, Estimate] = dict.fromkeys(RATED, NOTHING)
-    found["balanced_accuracy"] = measures.rated(measures.balanced_accuracy, said, sample.truth, sample.drawn)
+    found["balanced_accuracy"] = measures.rated(
+        measures.balanced_accuracy, said, sample.truth, sample.drawn, sample.clusters
+    )
     common = sample.truth | np.isin(sample.kinds, COMMON)
     if rate is None or common.sum() == sample.truth.sum():
         return found
     some = sample.among(common)
-    yes, truth, drawn = said[common], some.truth, some.drawn
-    found["natural_precision"] = measures.rated(lambda r, f: measures.precision(r, f, rate), yes, truth, drawn)
-    found["natural_f1"] = measures.rated(lambda r, f: measures.f1(r, f, rate), yes, truth, drawn)
-    found["natural_auprc"] = measures.auprc(some.values[0], truth, drawn, rate)
+    yes, truth, drawn, drawn_from = said[common], some.truth, some.drawn, some.clusters
+    found["natural_precision"] = measures.rated(
+        lambda r, f: measures.precision(r, f, rate), yes, truth, drawn, drawn_from
+    )
+    found["natural_f1"] = measures.rated(lambda r, f: measures.f1(r, f, rate), yes, truth, drawn, drawn_from)
+    found["natural_auprc"] = measures.auprc(some.values[0], truth, drawn, drawn_from, rate)
     recall, fallout = (float(measures.share(yes, among, drawn[:1])[0]) for among in (truth, ~truth))
     details["rates"] = {
         "recall": _plain(recall), "fallout": _plain(fallout), "active": int(truth.sum()), "silent": int((~truth).sum()),
@@ -163,7 +172,7 @@ def _part(sample: Sample, which: np.ndarray) -> dict[str, Any]:
 def _outcome(trial: Trial, outcome: Outcome, seed: int) -> dict[str, Any]:
     if not len(outcome.documents):
         return failure(trial, f"nothing was judged: {_why(outcome)}", outcome)
-    found = compared(outcome.statistic(weights(outcome.documents, seed)))
+    found = compared(outcome.statistic(weights(outcome.documents, seed)), clusters(outcome.documents))
     if np.isnan(found.value.value):
         return failure(trial, f"the {outcome.measure} is not defined: {_why(outcome)}", outcome)
     columns = {"statistic": outcome.measure, "chance": outcome.chance, "natural_rate": trial.rate, "error": None}

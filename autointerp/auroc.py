@@ -18,7 +18,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import root_scalar
 
-from autointerp.bootstrap import LEVEL, Comparison, compared, weights
+from autointerp.bootstrap import Comparison, clusters, compared, weights
+from data.intervals import LEVEL
 from data.words import Estimate
 
 
@@ -50,14 +51,15 @@ def compare(
     """Value, control and difference with their intervals."""
     drawn = weights(documents, seed)
     rows = [judgements] if control is None else [judgements, control]
-    return parted(compared(np.stack([weighted_auroc(row, truth, drawn) for row in rows])), truth, documents)
+    draws = np.stack([weighted_auroc(row, truth, drawn) for row in rows])
+    return parted(compared(draws, clusters(documents)), truth, documents)
 
 
 def parted(
     found: Comparison, truth: Bool[np.ndarray, " windows"], documents: Int[np.ndarray, " windows"]
 ) -> Comparison:
     """`found` with bounds that hold where windows are parted wholly."""
-    counts = [len(np.unique(documents[sort])) for sort in (truth, ~truth)]
+    counts = [clusters(documents[sort]) for sort in (truth, ~truth)]
     value = _bounded(found.value, counts)
     control = found.control and _bounded(found.control, counts)
     if (value, control) == (found.value, found.control) or control is None:

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from autointerp.assess import Sample, usable
-from autointerp.bootstrap import compared, weights
+from autointerp.bootstrap import clusters, compared, weights
 from autointerp.examples import Reader, Window
 from autointerp.judgements import Judgement, Outcome, Question
 from autointerp.measures import share, verdicts
@@ -167,23 +167,32 @@ def _windows(one: Planted, tiles: Sequence[Window], draw: np.random.Generator) -
 def drawn_up(questions: Sequence[Question], answers: Sequence[Judgement | Outcome], seed: int) -> Card | str:
     """The card that `answers` to questions about planted features make, or why they make none."""
     read = [_draws(q, a, seed + n) for n, (q, a) in enumerate(zip(questions, answers, strict=True))]
-    kept = [draws for draws in read if draws is not None and not np.isnan(draws[:, 0]).any()]
+    kept = [one for one in read if one is not None and not np.isnan(one.draws[:, 0]).any()]
     if len(kept) < FEWEST:
         reasons = sorted({reason for answer in answers for reason in answer.failures})[:2]
         return f"{len(kept)} of {len(questions)} planted features were judged: {'; '.join(reasons) or 'no judgement'}"
-    found = compared(np.nanmean(np.stack(kept), 0))
+    found = compared(np.nanmean(np.stack([one.draws for one in kept]), 0), sum(one.clusters for one in kept))
     assert found.control is not None
     assert found.difference is not None
     rates = _rates(questions, answers, seed) | {"agreement": _mean([a.agreement for a in answers])}
     return Card(found.value, found.control, found.difference, len(kept) * WINDOWS, **rates)
 
 
-def _draws(question: Question, answer: Judgement | Outcome, seed: int) -> np.ndarray | None:
-    """The score of each text in each draw of documents [texts, draws]; None where too little was judged."""
+@dataclass(frozen=True, eq=False)
+class Redrawn:
+    """The score of each text in each draw of documents [texts, draws], and of how many documents."""
+
+    draws: np.ndarray
+    clusters: int
+
+
+def _draws(question: Question, answer: Judgement | Outcome, seed: int) -> Redrawn | None:
+    """None where too little was judged."""
     if isinstance(answer, Outcome):
-        return answer.statistic(weights(answer.documents, seed)) if len(answer.documents) else None
+        documents = answer.documents
+        return Redrawn(answer.statistic(weights(documents, seed)), clusters(documents)) if len(documents) else None
     sample = _sample(question, answer, seed)
-    return None if sample is None else sample.draws
+    return None if sample is None else Redrawn(sample.draws, sample.clusters)
 
 
 def _sample(question: Question, answer: Judgement, seed: int) -> Sample | None:

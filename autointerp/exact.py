@@ -71,17 +71,18 @@ def exactness(rule: Rule, reader: Reader, latent: int, *, other: int | None = No
 
 def measured(said: Int[np.ndarray, " said"], seen: Seen, control: Seen | None, *, seed: int) -> Exactness:
     """The measures of a rule that fires at the places `said` of the half of `seen`."""
-    drawn = _weights(seen.half.groups, seed)
+    groups = seen.half.groups
+    drawn = _weights(groups, seed)
     precision, recall, f1 = _measures(drawn @ _counts(said, seen))
     against = None if control is None else _measures(drawn @ _counts(said, control))[2]
     return Exactness(
         len(seen.fired),
         len(said),
-        estimate(precision),
-        estimate(recall),
-        estimate(f1),
-        None if against is None else estimate(against),
-        None if against is None else estimate(f1 - against),
+        estimate(precision, groups),
+        estimate(recall, groups),
+        estimate(f1, groups),
+        None if against is None else estimate(against, groups),
+        None if against is None else estimate(f1 - against, groups),
     )
 
 

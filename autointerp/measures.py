@@ -20,7 +20,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.special import betaincinv
 
-from autointerp.bootstrap import LEVEL, estimate
+from autointerp.bootstrap import estimate
+from data.intervals import LEVEL
 from data.words import Estimate
 
 FOLDS = 5
@@ -92,13 +93,14 @@ def auprc(
     values: Float[np.ndarray, " items"],
     truth: Bool[np.ndarray, " items"],
     drawn: Float[np.ndarray, "draws items"],
+    drawn_from: int,
     rate: float,
 ) -> Estimate:
     """Average precision at `rate`; the interval holds what exact bounds of the fallout at each threshold would give."""
     found = curve(values, truth, drawn)
     lower, upper = bounds(found.fallout[:1], int((~truth).sum()))
     ends = [float(average_precision(Curve(found.recall[:1], bound), rate)[0]) for bound in (upper, lower)]
-    return _widened(estimate(average_precision(found, rate)), ends)
+    return _widened(estimate(average_precision(found, rate), drawn_from), ends)
 
 
 def rated(
@@ -106,13 +108,14 @@ def rated(
     said: Bool[np.ndarray, " items"],
     truth: Bool[np.ndarray, " items"],
     drawn: Float[np.ndarray, "draws items"],
+    drawn_from: int,
 ) -> Estimate:
     """`function` of the recall and fallout of verdicts, with the wider of both intervals."""
     recall, fallout = share(said, truth, drawn), share(said, ~truth, drawn)
     low, high = bounds(recall[:1], int(truth.sum()))
     least, most = bounds(fallout[:1], int((~truth).sum()))
     pairs = ((low, fallout[:1]), (high, fallout[:1]), (recall[:1], most), (recall[:1], least))
-    return _widened(estimate(function(recall, fallout)), [float(function(*pair)[0]) for pair in pairs])
+    return _widened(estimate(function(recall, fallout), drawn_from), [float(function(*pair)[0]) for pair in pairs])
 
 
 def share(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from data.intervals import expanded_tail
 from data.words import Estimate
 
 DENSE = 8192
@@ -65,8 +66,9 @@ def cohesion(unit_rows: csr_matrix, members: np.ndarray, seed: int) -> Cohesion:
     resampled = [_mean(own, rng.integers(len(members), size=len(members))) for _ in range(DRAWS)]
     others = [rng.choice(rows_of(unit_rows), size=len(members), replace=False) for _ in range(DRAWS)]
     shuffled = [_mean(likeness(unit_rows[rows]), np.arange(len(rows))) for rows in others]
+    tail = expanded_tail(len(members))
     return Cohesion(
-        Estimate(_mean(own, np.arange(len(members))), *map(float, np.quantile(resampled, [0.025, 0.975]))),
+        Estimate(_mean(own, np.arange(len(members))), *map(float, np.quantile(resampled, [tail, 1 - tail]))),
         Estimate(float(np.mean(shuffled)), *map(float, np.quantile(shuffled, [0.025, 0.975]))),
     )
 

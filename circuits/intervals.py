@@ -4,8 +4,7 @@
    zero, and at 16 to 64 examples the percentile interval of such a mean holds the truth in 80 to 90 % of cases only.
 2. A resample that happens to hold hardly any non-zero example has a standard error near 0; it counts as at least `SHARE` of
    the sample's own, or a single empty resample would make the interval endless.
-3. Any other statistic gets the percentile interval, widened as Student's t is wider than the normal (Hesterberg 2015,
-   arXiv 1411.5279, section 3.2, "expanded percentile").
+3. Any other statistic gets the percentile interval, widened as Student's t is wider than the normal (`data.intervals`).
 4. An effect that is zero in every example has the interval [0, 0]: the bootstrap cannot see what was never drawn.
 """
 
@@ -15,13 +14,12 @@ from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
-from scipy import stats
 from torch import Tensor
 
+from data.intervals import LEVEL, expanded_tail
 from data.words import Estimate
 
 DRAWS = 1000
-LEVEL = 0.95
 SHARE = 0.2
 """Of the sample's standard error: with less, sparse effects get intervals three times as wide for the same coverage."""
 COLUMNS = 4096
@@ -62,14 +60,6 @@ def ratio_of_means(samples: Float[Tensor, "*draws examples two"]) -> Float[Tenso
 def interval(draws: Float[Tensor, " draws *rest"], *, tail: float = (1 - LEVEL) / 2) -> tuple[Tensor, Tensor]:
     """What lies between the outer `tail` of draws at each end, along the first axis; the central 95 % unless said."""
     return torch.quantile(draws, tail, dim=0), torch.quantile(draws, 1 - tail, dim=0)
-
-
-def expanded_tail(examples: int) -> float:
-    """The tail at which a percentile interval of so many examples is as wide as Student's t would have it."""
-    if examples < 2:
-        return (1 - LEVEL) / 2
-    t = stats.t.ppf((1 + LEVEL) / 2, examples - 1)
-    return float(stats.norm.cdf(-t * (examples / (examples - 1)) ** 0.5))
 
 
 def resampled(examples: int, draws: int = DRAWS, *, seed: int = 0) -> Float[Tensor, "draws examples"]:

@@ -31,6 +31,7 @@ from circuits.problem import Problem
 from circuits.references import Seen, resample
 from circuits.setup import Setting, prepare
 from data import parts, progress, runs, tasks
+from data.intervals import expanded_tail
 from data.sql import Answer, as_table
 from data.store import Workspace, append
 from data.words import Estimate, Node, Pair, Site
@@ -156,7 +157,8 @@ def rank_correlation(one: Cell, other: Cell, seed: int) -> tuple[Estimate, float
     ]
     if not np.isfinite(values[0]).all():
         return None
-    lower, upper = np.nanquantile(values[1], [0.025, 0.975])
+    tail = expanded_tail(len(one.gained))
+    lower, upper = np.nanquantile(values[1], [tail, 1 - tail])
     whole = [_ranks(cell, torch.arange(len(one.gained))[None]) for cell in (one, other)]
     shuffled = np.random.default_rng(seed).permuted(np.repeat(whole[1], DRAWS, axis=0), axis=1)
     return Estimate(float(values[0][0]), float(lower), float(upper)), float(

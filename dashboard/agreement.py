@@ -3,8 +3,8 @@
 1. `table[i][j]` counts explanations that the first rated i + 1 and the second j + 1.
 2. Cohen's kappa is agreement beyond what the two raters' own frequencies give by chance; weighted by the squared distance
    of two ratings, being one off costs a sixteenth of being four off.
-3. Intervals are 95 % bootstrap percentiles over explanations; drawing n of them again is drawing the table's counts from a
-   multinomial distribution. A draw in which chance alone agrees wholly has no kappa, and is left out.
+3. Intervals are 95 % bootstrap percentiles over explanations (`data.intervals`); drawing n of them again is drawing the
+   table's counts from a multinomial distribution. A draw in which chance alone agrees wholly has no kappa, and is left out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.intervals import expanded_tail
 from data.words import Estimate
 
 LEVELS = 5
@@ -76,7 +77,8 @@ def _estimate(values: np.ndarray, total: int) -> Estimate | None:
     drawn = values[1:][~np.isnan(values[1:])]
     if total < LEAST or not len(drawn):
         return Estimate(float(values[0]), float("nan"), float("nan"))
-    low, high = np.percentile(drawn, [2.5, 97.5])
+    tail = expanded_tail(total)
+    low, high = np.quantile(drawn, [tail, 1 - tail])
     if low == high:  # every draw is the same: the bootstrap knows nothing of how sure that is
         low = high = np.nan
     return Estimate(float(values[0]), float(low), float(high))

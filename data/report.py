@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from data.intervals import expanded_tail
 from data.store import Workspace
 
 WIDTH = 100
@@ -138,7 +139,8 @@ def _score_cells(workspace: Workspace, scorer: str) -> list[str]:
 def _median(values: np.ndarray) -> str:
     """The median with its 95 % bootstrap interval over features."""
     draws = np.random.default_rng(0).choice(values, (1000, len(values)))
-    lower, upper = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
+    tail = expanded_tail(len(values))
+    lower, upper = np.quantile(np.median(draws, axis=1), [tail, 1 - tail])
     return f"{np.median(values):.3f} [{lower:.3f}, {upper:.3f}]"
 
 

@@ -8,7 +8,7 @@
    against mean and against zero ablation; `kl` is nats per predicted token.
 4. A latent is *dense* when it fires on more than a tenth of the tokens.
 
-Intervals are 95 % percentile bootstraps over documents (Efron 1979).
+Intervals are 95 % percentile bootstraps over documents (Efron 1979), wider where these are few (`data.intervals`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from data.intervals import expanded_tail
 from data.queries import DENSE, DENSITY_EDGES
 from data.words import Estimate, Site
 from training.heldout import Ablation, HeldOut
@@ -47,7 +48,7 @@ class Ratio:
     def estimate(self, *, seed: int = 0) -> Estimate:
         """With its interval over documents."""
         drawn = resamples(len(self.above), seed)
-        return interval(self.value, _divided(drawn @ self.above, drawn @ self.below))
+        return interval(self.value, _divided(drawn @ self.above, drawn @ self.below), len(self.above))
 
 
 def resamples(documents: int, seed: int = 0) -> np.ndarray:
@@ -55,11 +56,12 @@ def resamples(documents: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).multinomial(documents, np.full(documents, 1 / documents), RESAMPLES)
 
 
-def interval(value: float, drawn: np.ndarray) -> Estimate:
-    """`value` with the middle 95 % of what the resamples gave; no bounds (NaN) when one of them gave no number."""
+def interval(value: float, drawn: np.ndarray, documents: int) -> Estimate:
+    """`value` with the interval that resamples of so many documents give; no bounds (NaN) when one gave no number."""
     if not np.isfinite(drawn).all():
         return Estimate(value, float("nan"), float("nan"))
-    lower, upper = np.quantile(drawn, [0.025, 0.975])
+    tail = expanded_tail(documents)
+    lower, upper = np.quantile(drawn, [tail, 1 - tail])
     return Estimate(value, float(lower), float(upper))
 
 
@@ -96,7 +98,7 @@ class Firing:
         number = np.zeros(len(drawn))
         for part in self.counts.split(CHUNK, dim=1):  # of 65k latents at once: half a gigabyte
             number += (drawn @ part.numpy() > DENSE * (drawn @ self.tokens)[:, None]).sum(axis=1)
-        return interval(self.dense, number / max(1, self.counts.shape[1]))
+        return interval(self.dense, number / max(1, self.counts.shape[1]), len(self.counts))
 
     def histogram(self) -> dict[str, int | list[int]]:
         """How many latents never fire, and how many have a density between `DENSITY_EDGES`."""

@@ -47,6 +47,8 @@ class Together:
 
     jaccard: Float[np.ndarray, "pairs draws"]
     correlation: Float[np.ndarray, "pairs draws"]
+    groups: int
+    """Of documents, from which was drawn."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def together(
         jaccard[place] = _ratio(drawn @ sums.both, drawn @ (sums.fires.sum(0) - sums.both))
         correlation[place] = _pearson(sums, tokens, drawn)
         advance()
-    return Together(jaccard, correlation)
+    return Together(jaccard, correlation, groups)
 
 
 def _sums(left: Firings, right: Firings, group: dict[int, int], groups: int) -> Sums:

@@ -25,7 +25,7 @@ from autointerp.after.counterexamples_config import CounterexamplesConfig
 from autointerp.after.findings import Finding, store, text_of
 from autointerp.after.judging import Unjudged, judgements, known, scorer_of
 from autointerp.after.labels import of_run
-from autointerp.bootstrap import weights
+from autointerp.bootstrap import clusters, weights
 from autointerp.controls import Controls
 from autointerp.drawing import CONTEXT
 from autointerp.examples import FEWEST, Reader, Window, distinct
@@ -140,11 +140,20 @@ def _found(
     rows = _rows(run.run, label, question.reader.harvest, windows, values[0], config.keep)
     with run.workspace.write() as db:
         append(db, "counterexamples", [row | {"scorer": scorer} for row in rows])
-    drawn = weights(np.array([window.document for window in windows]), config.seed)
+    documents = np.array([window.document for window in windows])
+    drawn = weights(documents, config.seed)
     draws = np.stack([silent_among_best(row, truth, drawn) for row in values])
     details = {"label": label.text, "silent": round(float((~truth).mean()), 4), "unjudged": int((~kept).sum())}
     against = AGAINST if len(draws) > 1 else ""
-    return Finding.of(str(label.feature), MEASURE, draws, len(windows), against=against, details=details)
+    return Finding.of(
+        str(label.feature),
+        MEASURE,
+        draws,
+        len(windows),
+        drawn_from=clusters(documents),
+        against=against,
+        details=details,
+    )
 
 
 def silent_among_best(

@@ -24,7 +24,7 @@ from autointerp.after.findings import Finding, means, store, text_of
 from autointerp.after.judging import Unjudged, judgements, known, scorer_of
 from autointerp.after.labels import labels_of, of_run
 from autointerp.auroc import weighted_auroc
-from autointerp.bootstrap import weights
+from autointerp.bootstrap import clusters, weights
 from autointerp.drawing import CONTEXT
 from autointerp.examples import FEWEST, Reader, Window, distinct
 from autointerp.judgements import Judgement, Question
@@ -140,12 +140,13 @@ def _finding(test: Test, answer: Judgement, seed: int) -> Finding:
     except Unjudged as reason:
         return Finding.none(about, measure, str(reason))
     windows = [window for window, keep in zip(test.windows, kept, strict=True) if keep]
-    truth = np.array([window.active for window in windows])
-    drawn = weights(np.array([window.document for window in windows]), seed)
+    truth, documents = (np.array([getattr(window, name) for window in windows]) for name in ("active", "document"))
+    drawn, drawn_from = weights(documents, seed), clusters(documents)
     scores = np.stack([weighted_auroc(row, truth, drawn) for row in answer.values[:, kept]])
     draws = np.stack([scores[0], scores[1:].mean(0)]) if len(scores) > 1 else scores
     details = {"label": test.label.text, "neighbours": test.controls, "unjudged": int((~kept).sum())}
-    return Finding.of(about, measure, draws, len(windows), against=AGAINST if len(scores) > 1 else "", details=details)
+    against = AGAINST if len(scores) > 1 else ""
+    return Finding.of(about, measure, draws, len(windows), drawn_from=drawn_from, against=against, details=details)
 
 
 def _overall(found: Sequence[Finding], measure: str, seed: int) -> Iterator[Finding]:

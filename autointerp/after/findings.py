@@ -46,11 +46,15 @@ class Finding:
         draws: Float[np.ndarray, "texts draws"],
         trials: int,
         *,
+        drawn_from: int | None = None,
         against: str = "",
         details: dict[str, Any] | None = None,
     ) -> Finding:
-        """From what `bootstrap.weights` gave: the value's draws, then the control's if there is one."""
-        found = compared(draws)
+        """From what `bootstrap.weights` gave: the value's draws, then the control's if there is one.
+
+        `drawn_from` says from how many documents, where these are not the trials.
+        """
+        found = compared(draws, trials if drawn_from is None else drawn_from)
         return cls(about, measure, found.value, trials, found.control, found.difference, against, details=details or {})
 
     @classmethod
@@ -91,7 +95,7 @@ def means(rows: Float[np.ndarray, "texts trials"], drawn: Float[np.ndarray, "dra
 
 def mean(row: Float[np.ndarray, " trials"], drawn: Float[np.ndarray, "draws trials"]) -> Estimate:
     """The mean of `row` with its interval."""
-    return estimate(means(row[None], drawn)[0])
+    return estimate(means(row[None], drawn)[0], int((~np.isnan(row)).sum()))
 
 
 def store(run: Run, found: Sequence[Finding]) -> None:

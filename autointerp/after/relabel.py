@@ -29,7 +29,7 @@ from autointerp.after.labels import HUMAN, labels_of
 from autointerp.after.relabel_config import RelabelConfig
 from autointerp.assess import assess, failure
 from autointerp.auroc import weighted_auroc
-from autointerp.bootstrap import estimate, weights
+from autointerp.bootstrap import clusters, estimate, weights
 from autointerp.controls import Controls
 from autointerp.examples import Reader, TooFew, Window, judged
 from autointerp.judgements import Judgement
@@ -143,17 +143,17 @@ def _judged(name: str, trial: Trial, answer: Judgement, has_present: bool, seed:
     kept = known(answer)
     windows = [window for window, keep in zip(trial.windows, kept, strict=True) if keep]
     truth, documents = np.array([w.active for w in windows]), np.array([w.document for w in windows])
-    drawn = weights(documents, seed)
+    drawn, drawn_from = weights(documents, seed), clusters(documents)
     rows = [weighted_auroc(row, truth, drawn) for row in answer.values[:, kept]]
     now = rows.pop() if has_present else None
     values = answer.values[0, kept]
     said = measures.verdicts(values, truth, documents, answer.threshold, seed).said
     return Judged(
         name,
-        estimate(rows[0]),
-        estimate(now) if now is not None else None,
-        estimate(rows[0] - now) if now is not None else None,
-        estimate(rows[1]) if len(rows) > 1 else None,
+        estimate(rows[0], drawn_from),
+        estimate(now, drawn_from) if now is not None else None,
+        estimate(rows[0] - now, drawn_from) if now is not None else None,
+        estimate(rows[1], drawn_from) if len(rows) > 1 else None,
         len(windows),
         _worst(windows, values, said & ~truth, -1),
         _worst(windows, values, ~said & truth, 1),

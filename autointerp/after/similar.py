@@ -159,18 +159,20 @@ def _by_firing(about: str, readers: Sequence[Reader], pairs: Matches, seed: int,
         for right in (pairs.right, pairs.right[mixed])
     ]
     names = {"jaccard": "Jaccard index of matched latents' tokens", "correlation": "correlation of matched latents"}
-    found = [_over_documents(about, names[name], [getattr(b, name) for b in both]) for name in names]
+    found = [_over_documents(about, names[name], [getattr(b, name) for b in both], both[0].groups) for name in names]
     return Compared(found, {name: getattr(both[0], name)[:, 0] for name in names})
 
 
-def _over_documents(about: str, measure: str, values: Sequence[Float[np.ndarray, "pairs draws"]]) -> Finding:
-    """The mean over pairs in each draw of documents; pairs of which one never fires are left out, and counted."""
+def _over_documents(
+    about: str, measure: str, values: Sequence[Float[np.ndarray, "pairs draws"]], groups: int
+) -> Finding:
+    """The mean over pairs in each draw of groups of documents; pairs of which one never fires are left out, and counted."""
     silent = np.isnan(values[0][:, :1])[:, 0]
     if silent.all():
         return Finding.none(about, measure, "no matched latent fires in the harvest")
     draws = np.stack([np.ma.masked_invalid(one).mean(0).filled(np.nan) for one in values])
     return Finding.of(
-        about, measure, draws, int((~silent).sum()), against="random pairs of the same latents",
+        about, measure, draws, int((~silent).sum()), drawn_from=groups, against="random pairs of the same latents",
         details={"silent": int(silent.sum())},
     )  # fmt: skip
 

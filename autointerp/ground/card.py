@@ -87,7 +87,7 @@ def mean(found: Sequence[float], seed: int) -> Estimate:
     if min(found) == max(found) == 1:
         return share(len(found), len(found))
     drawn = weights(np.arange(len(found)), seed)
-    return estimate(drawn @ np.array(found) / drawn.sum(1))
+    return estimate(drawn @ np.array(found) / drawn.sum(1), len(found))
 
 
 def share(yes: int, of: int) -> Estimate:

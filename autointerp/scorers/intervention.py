@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float, Int
 
 from autointerp import naming, steering
-from autointerp.bootstrap import estimate, weights
+from autointerp.bootstrap import clusters, estimate, weights
 from autointerp.examples import FEWEST, Reader, Window
 from autointerp.judgements import Outcome, Question
 from autointerp.steering import Prompts, Steered, Subjects
@@ -241,9 +241,12 @@ def _random(told: Told, gains: np.ndarray, documents: np.ndarray, options: Optio
     counted = {"latents": told.latents[1:], "unsteered": options.random - len(told.latents[1:])}
     if len(gains) < 2:
         return counted
-    drawn = weights(documents, seed)
+    drawn, drawn_from = weights(documents, seed), clusters(documents)
     own, random = _means(gains[:1, 0], drawn)[0], _means(gains[1:, 0].mean(0, keepdims=True), drawn)[0]
-    return counted | {"value": _record(estimate(random)), "difference": _record(estimate(own - random))}
+    return counted | {
+        "value": _record(estimate(random, drawn_from)),
+        "difference": _record(estimate(own - random, drawn_from)),
+    }
 
 
 def _record(found: Estimate) -> list[float]:

@@ -129,7 +129,7 @@ def _means(rows: Float[np.ndarray, "texts trials"], drawn: Float[np.ndarray, "dr
 def _details(site: Bench, latent: int, own: Effect, controls: Mapping[int, Effect], seed: int) -> dict[str, Any]:
     drawn = weights(np.arange(len(site)), seed)
     names = {"moved": own.moved, "random_moved": np.mean([e.moved for e in controls.values()] or [0 * own.moved], 0)}
-    spread = {name: estimate(_means(row[None].astype(np.float64), drawn)[0]) for name, row in names.items()}
+    spread = {name: estimate(_means(row[None].astype(np.float64), drawn)[0], len(site)) for name, row in names.items()}
     lower, upper = bounds(own.followed.mean(keepdims=True), len(site))
     return {
         "pairs": len(site),

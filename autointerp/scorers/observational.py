@@ -174,9 +174,9 @@ def _details(
 ) -> dict[str, Any]:
     """Precision and recall with their intervals, and every text with what it was meant to be and what it did."""
     own = of == 0
-    estimates = [
-        estimate(row) for row in measures(fits[own], active[own], weights(np.arange(int(own.sum())), seed))[:2]
-    ]
+    trials = int(own.sum())
+    draws = measures(fits[own], active[own], weights(np.arange(trials), seed))
+    estimates = [estimate(row, trials) for row in draws[:2]]
     texts = [
         {"text": text, "fits": bool(fit), "peak": round(float(peak), 4)}
         for text, fit, peak in zip(written[0].texts, written[0].fits, found[0], strict=True)

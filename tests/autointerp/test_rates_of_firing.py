@@ -54,10 +54,10 @@ def test_the_example_that_balanced_accuracy_hides() -> None:
 
 def test_without_a_false_positive_the_interval_still_knows_what_it_does_not_know() -> None:
     truth, drawn = np.repeat([True, False], 50), weights(np.arange(100), 0)
-    found = measures.rated(lambda r, f: measures.precision(r, f, 0.001), truth, truth, drawn)
+    found = measures.rated(lambda r, f: measures.precision(r, f, 0.001), truth, truth, drawn, 100)
     assert (found.value, found.upper) == (1, 1)
     assert found.lower == pytest.approx(0.001 / (0.001 + (1 - 0.025**0.02) * 0.999))  # fallout up to 1 - 0.025^(1/50)
-    area = measures.auprc(truth.astype(float), truth, drawn, 0.001)
+    area = measures.auprc(truth.astype(float), truth, drawn, 100, 0.001)
     assert area.value == 1
     assert area.lower < 0.02
 
@@ -101,7 +101,7 @@ def test_draws_weigh_whole_documents_and_pair_their_difference() -> None:
     assert (drawn[:, 0] == drawn[:, 1]).all()
     assert (drawn[:, [0, 2, 3]].sum(1) == 3).all()
     values = drawn @ np.array([1.0, 2, 3, 4, 5])
-    found = compared(np.stack([values, values + 2]))
+    found = compared(np.stack([values, values + 2]), 3)
     assert found.difference is not None
     assert (found.difference.value, found.difference.lower, found.difference.upper) == (-2, -2, -2)
-    assert np.isnan(estimate(np.array([1.0, np.nan])).lower)
+    assert np.isnan(estimate(np.array([1.0, np.nan]), 1).lower)

@@ -11,7 +11,6 @@ from scipy import stats
 from circuits import intervals
 from circuits.intervals import (
     bootstrap,
-    expanded_tail,
     interval,
     of_differences,
     of_means,
@@ -114,9 +113,3 @@ def test_nothing_to_see_has_no_width() -> None:
     assert of_means(torch.zeros(8, 2)).tolist() == [[0, 0]] * 3
     assert of_means(torch.zeros(8, 0)).shape == (3, 0)
     assert of_means(torch.full((1, 1), 2.0)).tolist() == [[2]] * 3
-
-
-def test_small_samples_are_widened() -> None:
-    """At 2,000 examples a tail is the nominal one; at 8 it is less than half."""
-    assert expanded_tail(2000) == pytest.approx(0.025, rel=0.01)
-    assert expanded_tail(8) < 0.0125
