@@ -22,7 +22,9 @@ COLUMNS = (
     Column(
         "Label or explanation", "clip", "a person's label if there is one, else the explanation with the best score"
     ),
-    Column("Score", "num", "the best score's value, such as an AUROC; grey without a control", order="score"),
+    Column(
+        "Score", "num", "the best score's value, an AUROC where there is one; grey without a control", order="score"
+    ),
     Column(
         "Above control",
         "num",

@@ -83,7 +83,7 @@ class Base:
 @dataclass(frozen=True)
 class Said:
     """What explainers said of features and scorers made of it: only explanations with a text, only scores without an
-    error. Texts are in order of feature; so are scores, the best first: the largest difference, then the largest value."""
+    error. Texts are in order of feature; so are scores, the best first (`data.best`)."""
 
     explainers: Members
     scorers: Members

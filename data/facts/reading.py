@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Bool, Int
 
+from data import best
 from data.facts.columns import Base, Labelled, Members, Placed, Said, coded, key_of
 from data.store import Workspace
 
@@ -34,8 +35,9 @@ def base(workspace: Workspace) -> Base:
 
 TOLD = f"""select e.rowid as number, d.code, e.latent, e.explainer, e.text
            from explanations e join {CODES} d using (dictionary) where e.text is not null"""
-SCORED = """select e.rowid as number, s.scorer, s.value, s.control, s.difference, s.difference_lower as lower,
-               s.difference_upper as upper, s.statistic is distinct from 'intruder accuracy' as judges
+SCORED = f"""select e.rowid as number, s.scorer, s.value, s.control, s.difference, s.difference_lower as lower,
+               s.difference_upper as upper, s.statistic is distinct from 'intruder accuracy' as judges,
+               {best.COMPARABLE} as comparable
            from scores s join explanations e using (explanation) where s.error is null and e.text is not null"""
 
 
@@ -51,7 +53,8 @@ def said(workspace: Workspace, known: Base) -> Said:
     value, control, difference, lower, upper = (
         scores[name].to_numpy().astype(np.float64) for name in ("value", "control", "difference", "lower", "upper")
     )
-    best = np.lexsort((_last(value), _last(difference), row[about]))
+    others = ~scores["comparable"].to_numpy(zero_copy_only=False).astype(bool)
+    first = np.lexsort((_last(value), _last(difference), others, row[about]))
     return Said(
         Members.of(row, told["explainer"]),
         Members.of(row[about], scores["scorer"]),
@@ -59,13 +62,13 @@ def said(workspace: Workspace, known: Base) -> Said:
         row=row,
         text=told["text"],
         explainer=coded(told["explainer"])[0],
-        about=about[best],
-        scorer=coded(scores["scorer"])[0][best],
-        value=value[best],
-        control=control[best],
-        difference=difference[best],
-        lower=lower[best],
-        upper=upper[best],
+        about=about[first],
+        scorer=coded(scores["scorer"])[0][first],
+        value=value[first],
+        control=control[first],
+        difference=difference[first],
+        lower=lower[first],
+        upper=upper[first],
     )
 
 

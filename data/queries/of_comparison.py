@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data import best
 from data.errors import unknown
 from data.queries.base import Row, rows
 from data.queries.of_training import DENSITY_EDGES
@@ -35,7 +36,7 @@ def texts(of: str, dictionary: str = "dictionary", latent: str = "latent", name:
         semi join {of} p on e.dictionary = p.{dictionary} and e.latent = p.{latent}
         left join scores s on s.explanation = e.explanation and s.error is null where e.text is not null
         qualify row_number() over (partition by e.dictionary, e.latent
-                                   order by s.difference desc nulls last, s.value desc nulls last, e.explanation) = 1)"""
+                                   order by {best.FIRST}) = 1)"""
 
 
 @dataclass(frozen=True)

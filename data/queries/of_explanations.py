@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from data import best
 from data.queries.base import MODEL, Row, asked, rows
 from data.store import Workspace
 from data.words import Feature
@@ -114,7 +115,7 @@ LINKS = """with own as (select circuit, node from nodes where dictionary = ? and
 
 
 def texts(workspace: Workspace, wanted: tuple[Feature, ...]) -> dict[Feature, Row]:
-    """Density, largest activation and best explanation (its score furthest above its control) of some features."""
+    """Density, largest activation and best explanation (`data.best`) of some features."""
     with workspace.read() as db:
         return _texts(db, wanted)
 
@@ -125,12 +126,12 @@ def _texts(db: Any, wanted: tuple[Feature, ...]) -> dict[Feature, Row]:
     ids = [sorted({feature.dictionary for feature in wanted}), sorted({feature.latent for feature in wanted})]
     said = asked(db, TEXTS, ids)  # three plain questions: joined into one they take several times as long
     gained = asked(db, GAINED, [[row["explanation"] for row in said]]) if said else []
-    worth = {row["explanation"]: row["gained"] for row in gained if row["gained"] is not None}
-    said.sort(key=lambda row: (worth.get(row["explanation"], -9.0), row["explanation"]))
-    best = {(row["dictionary"], row["latent"]): row for row in said}
+    worth = {row["explanation"]: (row["comparable"], row["gained"]) for row in gained}
+    said.sort(key=lambda row: (worth.get(row["explanation"], (False, -9.0)), row["explanation"]))
+    shown = {(row["dictionary"], row["latent"]): row for row in said}
     rows_of = {Feature(row["dictionary"], row["latent"]): row for row in asked(db, NUMBERS, ids)}
     nothing = {"text": None, "explainer": None}
-    return {f: rows_of[f] | nothing | best.get((f.dictionary, f.latent), {}) for f in wanted if f in rows_of}
+    return {f: rows_of[f] | nothing | shown.get((f.dictionary, f.latent), {}) for f in wanted if f in rows_of}
 
 
 WHERE = "dictionary in (select unnest(?::varchar[])) and latent in (select unnest(?::integer[]))"
@@ -143,8 +144,9 @@ TEXTS = f"""select explanation, dictionary, latent, text, explainer from explana
     where {WHERE} and text is not null"""
 
 
-GAINED = """select explanation, max(difference) as gained from scores
-    where explanation in (select unnest(?::varchar[])) and error is null group by explanation"""
+GAINED = f"""select explanation, max({best.COMPARABLE}) as comparable,
+        coalesce(max(difference) filter ({best.COMPARABLE}), max(difference)) as gained from scores s
+    where explanation in (select unnest(?::varchar[])) and error is null and difference is not null group by explanation"""
 
 
 SIBLINGS = f"""select d.dictionary, d.name, d.site, d.layer, d.architecture, d.latents, d.metrics, d.run, r.started,

@@ -7,6 +7,7 @@ import io
 import numpy as np
 from pyarrow import csv
 
+from data import best
 from data.errors import Mistake, unknown
 from data.facts import narrowing, showing
 from data.facts.facets import ANY, DENSE, NONE, SORTS, STATES, Facets, Range
@@ -87,12 +88,12 @@ def everything(workspace: Workspace, facets: Facets) -> bytes:
     return aside.getvalue()
 
 
-BEST = """best as (
+BEST = f"""best as (
     select e.dictionary, e.latent, e.text, e.explainer, s.scorer, s.value as score, s.control, s.difference
     from explanations e left join scores s on s.explanation = e.explanation and s.error is null
     where e.text is not null
     qualify row_number() over (partition by e.dictionary, e.latent
-                               order by s.difference desc nulls last, s.value desc nulls last, e.explanation) = 1)"""
+                               order by {best.FIRST}) = 1)"""
 
 
 def feature(workspace: Workspace, wanted: Feature) -> Row:

@@ -18,6 +18,7 @@ from typing import Any, overload
 import numpy as np
 import pyarrow as pa
 
+from data import best
 from data.queries.base import Row, rows
 from data.store import Workspace
 from data.words import Site
@@ -159,7 +160,7 @@ best as (
     left join scores s on s.explanation = e.explanation and s.error is null
     where e.text is not null
     qualify row_number() over (partition by e.dictionary, e.latent
-                               order by s.difference desc nulls last, s.value desc nulls last, e.explanation) = 1),
+                               order by {best.FIRST}) = 1),
 labelled as (
     select dictionary, latent, arg_max(text, written) as label, arg_max(author, written) as label_author
     from labels semi join mine using (dictionary, latent) group by dictionary, latent)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from data import best
 from data.errors import unknown
 from data.queries.base import Row, asked, rows
 from data.store import Workspace
@@ -140,7 +141,7 @@ def described(workspace: Workspace, features: tuple[str, ...]) -> dict[str, Row]
     return {row["item"]: row for row in found}
 
 
-_ABOUT = """parsed as (
+_ABOUT = f"""parsed as (
     select item, split_part(item, '/', 1) as dictionary, try_cast(split_part(item, '/', 2) as integer) as latent,
            row_number() over () as place from wanted),
 best as (
@@ -150,7 +151,7 @@ best as (
     left join scores s on s.explanation = e.explanation and s.error is null
     where e.text is not null
     qualify row_number() over (partition by e.dictionary, e.latent
-                               order by s.difference desc nulls last, s.value desc nulls last, e.explanation) = 1),
+                               order by {best.FIRST}) = 1),
 said as (
     select l.dictionary, l.latent, arg_max(l.text, l.written) as label, arg_max(l.author, l.written) as labeller
     from labels l join parsed using (dictionary, latent) group by 1, 2),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from data import best
 from data.queries.base import MODEL, Row, rows
 from data.store import Workspace
 from data.words import Feature
@@ -19,18 +20,19 @@ SAID = """said as (
     select split_part(subject, '/', 1) as dictionary, try_cast(split_part(subject, '/', 2) as integer) as latent,
            value as text, rater as author, true as label
     from current_judgements where kind = 'label' and about = 'feature')"""
-SCORED = """best as (
-    select explanation, max_by(struct_pack(scorer := scorer, score := value, control := control, difference := difference),
-                               (coalesce(difference, -1e9), value)) as best
-    from scores where error is null and explanation in (select explanation from {found}) group by explanation),
+SCORED = f"""best as (
+    select explanation, max_by(struct_pack(scorer := scorer, score := value, control := control, difference := difference,
+                                           comparable := {best.COMPARABLE}),
+                               ({best.COMPARABLE}, coalesce(difference, -1e9), value)) as best
+    from scores s where error is null and explanation in (select explanation from {{found}}) group by explanation),
 scored as (
     select f.* exclude (explanation), best.scorer as scorer, best.score as score, best.control as control,
-           best.difference as difference
-    from {found} f left join best using (explanation))"""
-"""`found`, rows of `said`, with the score of each that beats its control by most."""
-ORDER = "rank, difference desc nulls last, score desc nulls last, dictionary, latent"
-BETTER = "label desc, difference desc nulls last, score desc nulls last, text"
-"""Of two texts about one feature, which is shown: a person's, then the one that beats its control by more."""
+           best.difference as difference, best.comparable as comparable
+    from {{found}} f left join best using (explanation))"""
+"""`found`, rows of `said`, with the best score of each (`data.best`)."""
+ORDER = "rank, comparable desc nulls last, difference desc nulls last, score desc nulls last, dictionary, latent"
+BETTER = "label desc, comparable desc nulls last, difference desc nulls last, score desc nulls last, text"
+"""Of two texts about one feature, which is shown: a person's, then the one with the better score (`data.best`)."""
 RECORD = """select o.*, d.site, d.layer, f.density, f.max_activation, h.harvest
             from {} o join dictionaries d using (dictionary) left join features f using (dictionary, latent)
             left join (select dictionary, max_by(harvest, coalesce(started, '1970-01-01')) as harvest
