@@ -146,14 +146,9 @@ def _found(
     details = {"label": label.text, "silent": round(float((~truth).mean()), 4), "unjudged": int((~kept).sum())}
     against = AGAINST if len(draws) > 1 else ""
     return Finding.of(
-        str(label.feature),
-        MEASURE,
-        draws,
-        len(windows),
-        drawn_from=clusters(documents),
-        against=against,
-        details=details,
-    )
+        str(label.feature), MEASURE, draws, len(windows),
+        drawn_from=clusters(documents), against=against, details=details,
+    )  # fmt: skip
 
 
 def silent_among_best(
