@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autointerp.auroc import auroc, compare, newcombe
+from autointerp.auroc import auroc, compare, newcombe, weighted_auroc
+from autointerp.bootstrap import weights
+from data.intervals import expanded_tail
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=2, max_size=30))
@@ -33,6 +35,17 @@ def test_interval_covers_the_true_value_about_as_often_as_it_says() -> None:
         covered += found.lower <= true <= found.upper
     # 95 % asked; percentile bootstraps of 20 clusters cover a little less, and 150 trials have a standard error of 2 %.
     assert 0.87 <= covered / 150 <= 0.995
+
+
+def test_few_documents_widen_the_interval_and_windows_alone_do_not() -> None:
+    draw = np.random.default_rng(3)
+    truth, documents = np.tile([True, False], 20), np.repeat(np.arange(8), 5)
+    judgements = draw.normal(size=40) + truth
+    found = compare(judgements, None, truth, documents, seed=0).value
+    draws = weighted_auroc(judgements, truth, weights(documents, 0))[1:]
+    plain = np.quantile(draws, [0.025, 0.975])
+    assert [found.lower, found.upper] == pytest.approx(np.quantile(draws, [expanded_tail(8), 1 - expanded_tail(8)]))
+    assert found.upper - found.lower > 1.1 * (plain[1] - plain[0])
 
 
 def test_windows_of_a_document_count_together() -> None:
